@@ -1,0 +1,32 @@
+"""Shared fixtures. Unit tests may not start processes: a test that must is marked `process` and says why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+INTEGRATION = Path(__file__).parent / "integration"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if INTEGRATION in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(autouse=True)
+def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbids starting a process, except in tests marked `process` or `integration`."""
+    if request.node.get_closest_marker("process") or request.node.get_closest_marker("integration"):
+        return
+
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        raise AssertionError(f"a unit test tried to start a process: {args!r}")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    for name in ("posix_spawn", "posix_spawnp", "system", "fork", "forkpty"):
+        monkeypatch.setattr(os, name, refuse)
