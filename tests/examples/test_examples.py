@@ -113,9 +113,7 @@ def sample_requests() -> dict[str, dict[str, Any]]:
     files = {
         "CT series": [dicom_file(ds) for ds in ct_series(volume)],
         "CR": [dicom_file(make_dataset(image, **radiograph))],
-        "MONOCHROME1": [
-            dicom_file(make_dataset(4095 - image, PhotometricInterpretation="MONOCHROME1", **radiograph))
-        ],
+        "MONOCHROME1": [dicom_file(make_dataset(4095 - image, PhotometricInterpretation="MONOCHROME1", **radiograph))],
         "colour, three frames": [
             dicom_file(
                 make_dataset(
@@ -131,8 +129,7 @@ def sample_requests() -> dict[str, dict[str, Any]]:
         "unknown content type": [{"content": b"%PDF-", "content_type": "application/pdf"}],
     }
     return {
-        name: {"files": entries, "annotations": [], "label_classes": [], "args": {}}
-        for name, entries in files.items()
+        name: {"files": entries, "annotations": [], "label_classes": [], "args": {}} for name, entries in files.items()
     }
 
 
@@ -171,9 +168,7 @@ def test_answers_every_kind_of_input_with_the_uids_that_were_sent(
                 tags = pydicom.dcmread(BytesIO(file["content"]))
             else:
                 tags = file.get("dicom_tags", {})
-            for key, tag in zip(
-                sent, ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), strict=True
-            ):
+            for key, tag in zip(sent, ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), strict=True):
                 sent[key].add(str(tags.get(tag)))
         for output in outputs:
             for key, uids in sent.items():

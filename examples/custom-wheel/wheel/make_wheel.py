@@ -20,9 +20,7 @@ def members():
         contents = {f"{NAME}/__init__.py": file.read()}
     info = f"{NAME}-{VERSION}.dist-info"
     contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\n".encode()
-    contents[f"{info}/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: make_wheel\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
+    contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: make_wheel\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = "".join(f"{path},{digest(content)},{len(content)}\n" for path, content in contents.items())
     contents[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
     return contents

@@ -6,10 +6,11 @@ from io import BytesIO
 import numpy as np
 import pydicom
 from skimage.feature import match_template
-from skimage.measure import find_contours, label, regionprops
+from skimage.measure import block_reduce, find_contours, label, regionprops
 
 # The classes of the model; on the interface they are a Bounding Box, a Polygon and a Location label.
 BOX, OUTLINE, CENTRE = 0, 1, 2
+SIZE = 128  # larger images are reduced to about this many pixels, in which a nodule is as wide as the template
 
 
 class MDAIModel:
@@ -41,7 +42,9 @@ class MDAIModel:
 
     def detect(self, frame):
         """A box, an outline and a location of the best spot, or one empty answer."""
-        similarity = match_template(frame, self.template, pad_input=True, mode="edge")
+        step = max(1, min(frame.shape) // SIZE)
+        small = block_reduce(frame, (step, step), np.mean)
+        similarity = match_template(small, self.template, pad_input=True, mode="edge")
         regions = regionprops(label(similarity > self.threshold), intensity_image=similarity)
         if not regions:
             return [{"type": "NONE", "note": "nothing looks like a nodule"}]
@@ -52,9 +55,16 @@ class MDAIModel:
         outline = find_contours(np.pad(best.image.astype(float), 1), 0.5)[0] - 1
         row, column = best.centroid
         shapes = {
-            BOX: {"x": int(left), "y": int(top), "width": int(right - left), "height": int(bottom - top)},
-            OUTLINE: {"vertices": [[float(x + left), float(y + top)] for y, x in outline]},
-            CENTRE: {"x": int(column + 0.5), "y": int(row + 0.5)},
+            BOX: {
+                "x": int(left * step),
+                "y": int(top * step),
+                "width": int((right - left) * step),
+                "height": int((bottom - top) * step),
+            },
+            OUTLINE: {
+                "vertices": [[float((left + x + 0.5) * step), float((top + y + 0.5) * step)] for y, x in outline]
+            },
+            CENTRE: {"x": int((column + 0.5) * step), "y": int((row + 0.5) * step)},
         }
         probability = float(np.clip(best.intensity_max, 0, 1))
         return [

@@ -17,9 +17,7 @@ def torch_backend():
     if not torch.cuda.is_available():
         raise RuntimeError(f"torch {torch.__version__} sees no CUDA device")
     note = f"computed by torch {torch.__version__} on {torch.cuda.get_device_name(0)}"
-    return Backend(
-        "torch", note, lambda array: torch.from_numpy(array).cuda(), lambda array: array.cpu().numpy()
-    )
+    return Backend("torch", note, lambda array: torch.from_numpy(array).cuda(), lambda array: array.cpu().numpy())
 
 
 def cupy_backend():

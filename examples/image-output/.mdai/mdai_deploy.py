@@ -36,9 +36,7 @@ class MDAIModel:
                     "image_output_tags": {
                         "PatientID": str(ds.get("PatientID", "")),
                         "StudyInstanceUID": str(ds.StudyInstanceUID),
-                        "SeriesInstanceUID": str(
-                            generate_uid(entropy_srcs=["sharpened", ds.SeriesInstanceUID])
-                        ),
+                        "SeriesInstanceUID": str(generate_uid(entropy_srcs=["sharpened", ds.SeriesInstanceUID])),
                     },
                 }
             )
@@ -48,11 +46,7 @@ class MDAIModel:
         """The frame convolved with the kernel, edges repeated."""
         size, (rows, columns) = len(self.kernel), frame.shape
         padded = np.pad(frame, size // 2, mode="edge")
-        return sum(
-            self.kernel[y, x] * padded[y : y + rows, x : x + columns]
-            for y in range(size)
-            for x in range(size)
-        )
+        return sum(self.kernel[y, x] * padded[y : y + rows, x : x + columns] for y in range(size) for x in range(size))
 
 
 def read_frames(ds):

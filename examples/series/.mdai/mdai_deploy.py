@@ -75,9 +75,7 @@ def position(ds):
     if "ImagePositionPatient" not in ds or "ImageOrientationPatient" not in ds:
         return float(ds.get("InstanceNumber") or 0)
     orientation = np.array(ds.ImageOrientationPatient, dtype=float)
-    return float(
-        np.dot(np.cross(orientation[:3], orientation[3:]), np.array(ds.ImagePositionPatient, dtype=float))
-    )
+    return float(np.dot(np.cross(orientation[:3], orientation[3:]), np.array(ds.ImagePositionPatient, dtype=float)))
 
 
 def voxel_volume(slices):
