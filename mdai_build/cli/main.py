@@ -1,0 +1,213 @@
+"""The command `mdai-build`, its subcommands, and what its exit codes are made from.
+
+The rooms are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from mdai_build import __version__
+from mdai_build.cli.options import engine_options, json_option, model_argument, parent_options, smoke_options
+from mdai_build.errors import MdaiBuildError
+
+if TYPE_CHECKING:
+    from mdai_build.settings import Settings
+
+INTERRUPTED = 130
+
+
+class DefaultsToBuild(click.Group):
+    """A group for which `mdai-build model.zip` is short for `mdai-build build model.zip`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts `build` before words that name no command."""
+        own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        first = next((word for word in args if word not in own), None)
+        if first is not None and first not in self.commands:
+            close = difflib.get_close_matches(first, self.commands, n=1)
+            if not first.startswith("-") and not Path(first).exists() and close:
+                ctx.fail(f"no such command: {first!r}. Did you mean {close[0]!r}?")
+            args.insert(args.index(first), "build")
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", message="mdai-build %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Show the commands that are run, with their output.")
+def cli(verbose: bool) -> None:
+    """Check, build and test MD.ai model bundles: archive in, tested image out.
+
+    `mdai-build model.zip` is short for `mdai-build build model.zip`.
+
+    \b
+    Exit codes: 0 all good, 2 wrong usage, 3 the bundle is wrong, 4 its requirements cannot be met,
+    5 engine, parent or network not available, 6 the build failed, 7 the smoke test failed,
+    130 interrupted, 1 a bug in mdai-build.
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr, force=True
+    )
+    # Of the libraries' own chatter nothing helps a user.
+    for name in ("docker", "urllib3", "filelock", "PIL", "pydicom"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@cli.command()
+@model_argument
+@parent_options
+@json_option
+def check(model: Path, as_json: bool, **options: Any) -> None:
+    """Check a bundle without an engine: archive, config, entry point, requirements."""
+    from mdai_build.pipeline import check_model, summary
+    from mdai_build.report.terminal import print_checked
+
+    checked = check_model(model, _settings(options))
+    if as_json:
+        _print_json({"exit_code": 0, **summary(checked)})
+    else:
+        print_checked(summary(checked), checked.warnings)
+
+
+@cli.command()
+@model_argument
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write the whole build context to this folder instead."
+)
+@click.option("--plan", "show_plan", is_flag=True, help="Print the build plan as JSON instead of the Dockerfile.")
+@parent_options
+def render(model: Path, output: Path | None, show_plan: bool, **options: Any) -> None:
+    """Print the Dockerfile, or write a folder that plain `docker build` builds."""
+    from mdai_build.dockerfile import render_dockerfile
+    from mdai_build.pipeline import check_model, plan_model, render_model
+    from mdai_build.report.terminal import print_problems
+
+    settings = _settings(options)
+    checked = check_model(model, settings)
+    print_problems(checked.warnings, heading="warning")
+    if output is not None:
+        render_model(checked, settings, output, _silent)
+        click.echo(f"wrote the build context; build it with: docker build {output}", err=True)
+        return
+    _, plan = plan_model(checked, settings, _silent)
+    click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
+
+
+@cli.command()
+@model_argument
+@click.option("-t", "--tag", help="Name of the image; default: mdai-build/NAME:latest.")
+@click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
+@parent_options
+@engine_options
+@smoke_options
+@json_option
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the checks as JUnit XML too.")
+def build(
+    model: Path,
+    tag: str | None,
+    no_test: bool,
+    samples: Path | None,
+    out: Path | None,
+    as_json: bool,
+    junit: Path | None,
+    **options: Any,
+) -> None:
+    """Check a bundle, build its image, test it, and tag it if it passed."""
+    from mdai_build.cli.progress import Progress
+    from mdai_build.pipeline import BuildOptions, build_model
+    from mdai_build.report.document import junit_xml, report_as_json
+    from mdai_build.report.terminal import print_report
+
+    settings = _settings(options)
+    with Progress() as progress:
+        report = build_model(
+            model,
+            settings,
+            BuildOptions(tag=tag, test=not no_test, samples=samples, out=out),
+            progress.tell,
+            progress.tell_check,
+        )
+    if junit is not None:
+        junit.write_text(junit_xml(report), encoding="utf-8")
+    if as_json:
+        _print_json(report_as_json(report))
+    print_report(report, to_stderr=as_json)
+    sys.exit(report.exit_code)
+
+
+@cli.command("test")
+@click.argument("image")
+@engine_options
+@smoke_options
+@json_option
+def test_command(image: str, samples: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Run the smoke test of an image that exists."""
+    from mdai_build.cli.progress import Progress
+    from mdai_build.pipeline import test_image
+    from mdai_build.report.document import smoke_as_json
+    from mdai_build.report.terminal import print_smoke
+
+    settings = _settings(options)
+    with Progress() as progress:
+        progress.tell("starting the image for the smoke test")
+        smoke, pictures = test_image(image, settings, samples, out, progress.tell_check)
+    exit_code = 0 if smoke.passed else 7
+    if as_json:
+        _print_json({"exit_code": exit_code, "image": image, **smoke_as_json(smoke, pictures)})
+    print_smoke(smoke, pictures, to_stderr=as_json)
+    sys.exit(exit_code)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    from mdai_build.settings import load_settings
+
+    return load_settings(options)
+
+
+def _silent(text: str) -> None:
+    """For a command whose standard output is its result and that is over in a moment."""
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def main() -> NoReturn:
+    """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _interrupt)
+    as_json = "--json" in sys.argv
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except MdaiBuildError as failure:
+        _show_failure(failure, as_json)
+        sys.exit(failure.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing was left behind", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def _show_failure(failure: MdaiBuildError, as_json: bool) -> None:
+    from mdai_build.report.document import failure_as_json
+    from mdai_build.report.terminal import print_failure
+
+    if as_json:
+        _print_json(failure_as_json(failure))
+    print_failure(failure)
+
+
+def _interrupt(signal_number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt

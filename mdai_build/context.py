@@ -1,0 +1,179 @@
+"""A build plan laid out as a build context on disk, sharing unchanged bytes with the store and with earlier builds.
+
+    DIR/Dockerfile
+    DIR/_mdai/pins/          exact versions: preinstalled packages, the server's own, uv
+    DIR/_mdai/runtime/       what runs in the image
+    DIR/_mdai/requirements/  the requirements file and the files that it names, wheels for instance
+    DIR/_mdai/weights/       large members of the bundle
+    DIR/_mdai/code/          all others
+
+A file is linked, not copied, where the file system can; a context that is laid out again keeps what did not change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from mdai_build.bundle import UnpackedBundle
+from mdai_build.dockerfile import render_dockerfile
+from mdai_build.errors import Location, Problem, UnavailableError, UsageError
+from mdai_build.plan import BuildPlan
+from mdai_build.resources import resource, runtime_folder
+
+GENERATED = "_mdai"
+MARKER = ".mdai-build-context"
+_EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
+
+
+def write_context(
+    plan: BuildPlan,
+    unpacked: UnpackedBundle,
+    folder: Path,
+    ca_bundle: Path | None = None,
+    share: bool = True,
+) -> None:
+    """Makes `folder` the build context of a plan: adds and replaces what differs, removes what does not belong.
+
+    `ca_bundle` is the file for a plan whose `ca_bundle` is "file". With `share` the bundle's files are hard links to
+    where they are already; without, copies, for a folder that its user may edit.
+
+    Raises:
+        UsageError: `folder` holds something that is no build context of ours.
+        UnavailableError: the disk is full or `folder` cannot be written.
+    """
+    _check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).touch()
+        wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share))
+        _remove_others(folder, wanted | {MARKER})
+    except OSError as error:
+        raise UnavailableError(
+            Problem(
+                code="context.cannot-write",
+                what=f"the build context cannot be written: {error.strerror or error}",
+                where=Location(str(error.filename or folder)),
+                next_step="free some disk, or name another place with the setting cache_folder",
+            )
+        ) from error
+
+
+def _lay_out(
+    plan: BuildPlan, unpacked: UnpackedBundle, folder: Path, ca_bundle: Path | None, share: bool
+) -> Iterator[str]:
+    generated = dict(_generated_texts(plan))
+    if plan.ca_bundle == "file" and ca_bundle is not None:
+        generated[f"{GENERATED}/ca-bundle.crt"] = ca_bundle.read_bytes()
+    for path, content in generated.items():
+        _write_if_different(folder / path, content)
+        yield path
+    for path, source in _linked_files(plan, unpacked):
+        _place(source, folder / path, share)
+        yield path
+
+
+def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+    yield "Dockerfile", render_dockerfile(plan).encode()
+    # An empty file of our own: a .dockerignore of the bundle must not reach the build.
+    yield "Dockerfile.dockerignore", b""
+    yield f"{GENERATED}/requirements/_install.txt", plan.requirements_text.encode()
+    yield (
+        f"{GENERATED}/requirements/_vcs.txt",
+        "".join(f"{line}\n" for line in plan.vcs_requirements).encode(),
+    )
+    pins = resource("base_images")
+    pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON
+    yield f"{GENERATED}/pins/uv.txt", (pins / "uv.txt").read_bytes()
+    for kind in ("preinstalled", "server"):
+        for python in pythons:
+            yield f"{GENERATED}/pins/{kind}/{python}.txt", (pins / kind / f"{python}.txt").read_bytes()
+    runtime = runtime_folder()
+    for file in sorted(runtime.rglob("*.py")):
+        yield f"{GENERATED}/runtime/mdai_runtime/{file.relative_to(runtime).as_posix()}", file.read_bytes()
+
+
+def _linked_files(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[tuple[str, Path]]:
+    sources = {file.path: file.source for file in unpacked.files}
+    for path in plan.weights:
+        yield f"{GENERATED}/weights/{path}", sources[path]
+    for path in plan.code:
+        yield f"{GENERATED}/code/{path}", sources[path]
+    for path in plan.requirement_files:
+        yield f"{GENERATED}/requirements/{path}", sources[path]
+    if plan.workspace:
+        for path in sources:
+            if path.startswith("workspace/"):
+                yield f"{GENERATED}/{path}", sources[path]
+    if plan.author_dockerfile is not None:
+        # The author's COPY instructions name files relative to the model root.
+        for path in sources:
+            if path not in ("Dockerfile", "Dockerfile.dockerignore") and PurePosixPath(path).parts[0] != GENERATED:
+                yield path, sources[path]
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        what = "it is a file, not a folder"
+    elif folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+        what = "it holds files that are not ours"
+    else:
+        return
+    raise UsageError(
+        Problem(
+            code="context.folder-in-use",
+            what=f"the build context cannot go there: {what}",
+            where=Location(str(folder)),
+            expected="a new or an empty folder, or an earlier build context",
+        )
+    )
+
+
+def _write_if_different(target: Path, content: bytes) -> None:
+    with contextlib.suppress(OSError):
+        if not target.is_symlink() and target.read_bytes() == content:
+            return
+    _make_room(target)
+    target.write_bytes(content)
+
+
+def _place(source: Path, target: Path, share: bool) -> None:
+    real = source.resolve()
+    if share and target.is_file() and not target.is_symlink() and target.samefile(real):
+        return
+    _make_room(target)
+    if share:
+        with contextlib.suppress(OSError):  # another file system, or one that does not link
+            os.link(real, target)
+            return
+    shutil.copy2(real, target)
+
+
+def _make_room(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+    for parent in reversed(target.parents):
+        if parent.is_symlink() or parent.is_file():
+            parent.unlink()
+            break
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _remove_others(folder: Path, wanted: set[str]) -> None:
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            path = Path(place, name)
+            if path.relative_to(folder).as_posix() not in wanted:
+                path.unlink()
+        for name in folders:
+            path = Path(place, name)
+            if path.is_symlink():
+                path.unlink()
+            else:
+                with contextlib.suppress(OSError):
+                    path.rmdir()

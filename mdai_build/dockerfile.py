@@ -1,0 +1,65 @@
+"""A build plan rendered to a Dockerfile: same plan, same bytes. The text itself is in `templates/`."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mdai_build import __version__
+from mdai_build.plan import BuildPlan
+from mdai_build.resources import resource
+
+USER_ID = 1000
+"""The numeric user and group that a model runs as."""
+
+
+def render_dockerfile(plan: BuildPlan) -> str:
+    """The Dockerfile for a plan. Its sources are those that the `context` room lays out.
+
+    Raises:
+        ValueError: a value cannot be written into a Dockerfile (a line break or a NUL); the rooms before refuse those.
+    """
+    return _environment().get_template("Dockerfile.j2").render(plan=plan, user=USER_ID, version=__version__)
+
+
+def quote_value(value: str) -> str:
+    """A value as one double-quoted word of an ENV or LABEL instruction, whatever characters it holds.
+
+    In a Dockerfile's double quotes a backslash escapes, and `$` starts a substitution; nothing else is special.
+    (Dockerfile reference, "ENV" and "Environment replacement".)
+    """
+    if re.search(r"[\x00\n\r]", value):
+        raise ValueError(f"{value!r} cannot stand in a Dockerfile: it has a line break or a NUL")
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'
+
+
+def quote_words(words: list[str]) -> str:
+    """Words as the JSON array of an instruction's exec form."""
+    return json.dumps(words)
+
+
+def quote_shell(value: str) -> str:
+    """A value as one word of a RUN instruction's shell command."""
+    if re.search(r"[\x00\n\r]", value):
+        raise ValueError(f"{value!r} cannot stand in a Dockerfile: it has a line break or a NUL")
+    # A backslash that ends a line would continue it; inside single quotes and with the quote after it, it cannot.
+    return "'" + value.replace("'", "'\"'\"'") + "'"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(resource("templates")),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quote_value"] = quote_value
+    environment.filters["quote_words"] = quote_words
+    environment.filters["quote_shell"] = quote_shell
+    return environment

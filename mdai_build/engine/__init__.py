@@ -1,0 +1,20 @@
+"""The container engine: builds images, runs containers. The only room that starts processes or talks to a daemon."""
+
+from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
+from mdai_build.engine.connection import Engine, connect, require_image
+from mdai_build.engine.container import RunOptions, running_container
+from mdai_build.engine.parent import ensure_parent, stages_from
+
+__all__ = [
+    "BuildRequest",
+    "BuildResult",
+    "Engine",
+    "RunOptions",
+    "Stage",
+    "build_image",
+    "connect",
+    "ensure_parent",
+    "require_image",
+    "running_container",
+    "stages_from",
+]

@@ -1,0 +1,164 @@
+"""Builds an image with BuildKit, through `docker buildx`, and follows its progress."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mdai_build.engine.connection import Engine
+from mdai_build.engine.process import started
+from mdai_build.errors import BuildFailedError, Problem, RequirementsError, UnavailableError
+
+_VERTEX = re.compile(r"^#(\d+) (.*)$")
+_DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
+_LOG = re.compile(r"^(\d+\.\d+) (.*)$")
+_STEP = re.compile(r"^\[(?:(\S+) )?\s*(?:\d+/\d+|internal|auth|stage-\d+)\]? ?(.*)$")
+_KEPT_LINES = 400
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a build: BuildKit calls it a vertex."""
+
+    name: str
+    """As BuildKit names it, such as `[model 3/7] RUN …`."""
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A built image that has no tag yet."""
+
+    image_id: str
+    stages: tuple[Stage, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What `docker buildx build` is asked for."""
+
+    context: Path
+    secrets: tuple[tuple[str, Path], ...] = ()
+    """Name and file of each secret that install steps may mount."""
+    proxies: tuple[tuple[str, str], ...] = ()
+    network: str | None = None
+    builder: str | None = None
+
+
+@dataclass
+class Progress:
+    """What BuildKit's plain progress has told so far."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cached: set[str] = field(default_factory=set)
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    failed: str | None = None
+    rest: list[str] = field(default_factory=list)
+
+    def read(self, line: str) -> str | None:
+        """Takes one line; gives the name of the step that it starts, if it starts one."""
+        match = _VERTEX.match(line)
+        if not match:
+            self.rest = [*self.rest[-_KEPT_LINES:], line]
+            return None
+        vertex, text = match.groups()
+        if vertex not in self.names:
+            self.names[vertex] = text
+            return text
+        if done := _DONE.match(text):
+            self.seconds[vertex] = self.seconds.get(vertex, 0.0) + float(done.group(1))
+        elif text == "CACHED":
+            self.cached.add(vertex)
+        elif text.startswith("ERROR: "):
+            self.failed = vertex
+            self.logs.setdefault(vertex, []).append(text)
+        elif printed := _LOG.match(text):
+            lines = self.logs.setdefault(vertex, [])
+            lines.append(printed.group(2))
+            del lines[:-_KEPT_LINES]
+        return None
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The steps of the Dockerfile's stages and the export, in the order in which they began."""
+        return tuple(
+            Stage(name=name, seconds=self.seconds.get(vertex, 0.0), cached=vertex in self.cached)
+            for vertex, name in self.names.items()
+            if not name.startswith(("[internal]", "[auth]")) and (vertex in self.seconds or vertex in self.cached)
+        )
+
+
+def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], None]) -> BuildResult:
+    """Builds the image of a build context; `on_step` is told each step as it begins.
+
+    Raises:
+        RequirementsError: the step that installs the bundle's requirements failed.
+        BuildFailedError: any other step failed.
+        UnavailableError: the parent image cannot be had, or the builder does not answer.
+    """
+    begun = time.monotonic()
+    progress = Progress()
+    with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
+        image_id = Path(scratch, "image-id")
+        with started(_command(engine, request, image_id), engine.environment) as process:
+            _follow(process.stdout or (), progress, on_step)
+            exit_code = process.wait()
+        if exit_code != 0:
+            raise _failure(progress, request)
+        return BuildResult(
+            image_id=image_id.read_text(encoding="utf-8").strip(),
+            stages=progress.stages(),
+            seconds=time.monotonic() - begun,
+        )
+
+
+def _command(engine: Engine, request: BuildRequest, image_id: Path) -> list[str]:
+    words = ["buildx", "build", "--progress=plain", "--load", f"--iidfile={image_id}", "--provenance=false"]
+    if request.builder:
+        words.append(f"--builder={request.builder}")
+    if request.network:
+        words.append(f"--network={request.network}")
+    for name, file in request.secrets:
+        words.append(f"--secret=id={name},src={file}")
+    for name, value in request.proxies:
+        words.append(f"--build-arg={name}={value}")
+    return engine.command(*words, str(request.context))
+
+
+def _follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], None]) -> None:
+    for line in lines:
+        name = progress.read(line.rstrip("\n"))
+        if name is not None and not name.startswith(("[internal]", "[auth]")):
+            on_step(name)
+
+
+def _failure(progress: Progress, request: BuildRequest) -> Exception:
+    name = progress.names.get(progress.failed or "", "")
+    log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
+    if not name or "load metadata for" in name or name.startswith("[internal]"):
+        return UnavailableError(
+            Problem(
+                code="engine.build-not-started",
+                what="the engine could not begin the build",
+                next_step="if the parent image is what is missing: --parent local, or a mirror with parent_registry",
+                details="\n".join([log, *progress.rest]).strip() or None,
+            )
+        )
+    if "_install.txt" in name or "_vcs.txt" in name:
+        return RequirementsError(
+            Problem(
+                code="engine.install-failed",
+                what="the requirements cannot be installed",
+                next_step="the log below names the requirement; change its line in .mdai/requirements.txt",
+                details=log,
+            )
+        )
+    return BuildFailedError(
+        Problem(code="engine.step-failed", what=f"this step of the build failed: {name}", details=log)
+    )

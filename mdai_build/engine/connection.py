@@ -1,0 +1,223 @@
+"""Finds the engine that answers, and speaks with it.
+
+The usual engine comes first (DOCKER_HOST, the docker context, the default socket), then the private one that
+`make engine` starts in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+from docker.context import ContextAPI
+
+from mdai_build.engine.process import Environment, run_quietly
+from mdai_build.errors import MdaiBuildError, Problem, UnavailableError
+
+OLDEST_ENGINE = 23
+_ANSWER_SECONDS = 60
+"""A daemon that takes longer than this over a plain request hangs."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the engine knows about an image."""
+
+    id: str
+    size_bytes: int
+    tags: tuple[str, ...]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A connected engine."""
+
+    client: docker.DockerClient
+    host: str
+    version: str
+    environment: Environment
+    """The environment in which `docker` commands reach this engine."""
+
+    def command(self, *words: str) -> list[str]:
+        """A `docker` command line for this engine."""
+        return ["docker", *words]
+
+    def image(self, reference: str) -> ImageFacts | None:
+        """An image that the engine holds, or None."""
+        with engine_words():
+            try:
+                attributes: dict[str, Any] = self.client.api.inspect_image(reference)
+            except docker.errors.ImageNotFound:
+                return None
+            except docker.errors.APIError as error:
+                if error.status_code in (400, 404):  # not a reference at all
+                    return None
+                raise
+        return ImageFacts(
+            id=attributes["Id"],
+            size_bytes=attributes["Size"],
+            tags=tuple(attributes.get("RepoTags") or ()),
+            labels=dict((attributes.get("Config") or {}).get("Labels") or {}),
+        )
+
+    def tag(self, image_id: str, reference: str) -> None:
+        """Points a tag at an image; an image that had it before keeps its id alone."""
+        repository, _, tag = reference.rpartition(":")
+        with engine_words():
+            self.client.api.tag(image_id, repository, tag, force=True)
+
+    def remove_image(self, image_id: str) -> None:
+        """Removes an image that has no tag and that no container uses; does nothing for any other."""
+        facts = self.image(image_id)
+        if facts is None or facts.tags:
+            return
+        with engine_words():
+            try:
+                self.client.api.remove_image(image_id)
+            except docker.errors.APIError as error:
+                if error.status_code not in (404, 409):  # gone already, or in use
+                    raise
+
+
+@contextmanager
+def engine_words() -> Iterator[None]:
+    """Turns the Docker SDK's failures into ours."""
+    try:
+        yield
+    except MdaiBuildError:
+        raise
+    except docker.errors.APIError as error:
+        raise UnavailableError(
+            Problem(
+                code="engine.refused",
+                what=f"the container engine refused: {error.explanation or error}",
+                next_step="see the engine's log; `docker info` tells whether it works",
+            )
+        ) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        raise UnavailableError(
+            Problem(
+                code="engine.lost",
+                what=f"the container engine no longer answers: {error}",
+                next_step="check that it runs: `docker version`",
+            )
+        ) from error
+
+
+def connect(engine_folder: Path) -> Engine:
+    """The first engine that answers and is new enough.
+
+    Raises:
+        UnavailableError: none answers, or it is too old or has no buildx.
+    """
+    tried: list[str] = []
+    for host, environment in _candidates(engine_folder):
+        try:
+            client = docker.DockerClient(base_url=host, timeout=_ANSWER_SECONDS)
+            version = str(client.version()["Version"])
+        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+            tried.append(f"{host}: {_reason(error)}")
+            continue
+        engine = Engine(client=client, host=host, version=version, environment=environment)
+        _check(engine)
+        return engine
+    raise UnavailableError(
+        Problem(
+            code="engine.none-answers",
+            what="no container engine answers",
+            expected=f"a Docker engine, version {OLDEST_ENGINE} or newer, with buildx",
+            next_step="start Docker; or, in a checkout of mdai-build, run `make engine` for a private one",
+            details="\n".join(tried),
+        )
+    )
+
+
+def require_image(engine: Engine, reference: str) -> ImageFacts:
+    """An image that the engine holds.
+
+    Raises:
+        UnavailableError: it holds no such image.
+    """
+    facts = engine.image(reference)
+    if facts is None:
+        raise UnavailableError(
+            Problem(
+                code="engine.no-such-image",
+                what=f"the engine at {engine.host} holds no image {reference!r}",
+                next_step="see `docker images`; build one with `mdai-build build MODEL`",
+            )
+        )
+    return facts
+
+
+def _candidates(engine_folder: Path) -> Iterator[tuple[str, Environment]]:
+    inherited = dict(os.environ)
+    host = inherited.get("DOCKER_HOST")
+    if not host:
+        try:
+            context = ContextAPI.get_current_context()
+            host = str(context.Host) if context is not None and context.Host else None
+        except Exception:  # noqa: BLE001 - a broken context file must not hide the private engine
+            host = None
+    yield (
+        host or "unix:///var/run/docker.sock",
+        Environment({**inherited, **({"DOCKER_HOST": host} if host else {})}),
+    )
+    socket = engine_folder / "docker.sock"
+    if socket.is_socket() and host != f"unix://{socket}":
+        private = {
+            **inherited,
+            "DOCKER_HOST": f"unix://{socket}",
+            "DOCKER_CONFIG": str(engine_folder / "config"),
+            "PATH": os.pathsep.join([str(engine_folder / "bin"), inherited.get("PATH", os.defpath)]),
+        }
+        private.pop("DOCKER_CONTEXT", None)
+        yield f"unix://{socket}", Environment(private)
+
+
+def _check(engine: Engine) -> None:
+    major = engine.version.split(".")[0]
+    if major.isdigit() and int(major) < OLDEST_ENGINE:
+        raise UnavailableError(
+            Problem(
+                code="engine.too-old",
+                what=f"the container engine at {engine.host} has version {engine.version}",
+                expected=f"version {OLDEST_ENGINE} or newer",
+                next_step="update Docker",
+            )
+        )
+    if shutil.which("docker", path=engine.environment.values.get("PATH")) is None:
+        raise UnavailableError(
+            Problem(
+                code="engine.no-client",
+                what="the `docker` command is not on PATH",
+                next_step="install the Docker client with its buildx plugin",
+            )
+        )
+    answer = run_quietly(engine.command("buildx", "version"), engine.environment)
+    if answer.exit_code != 0:
+        raise UnavailableError(
+            Problem(
+                code="engine.no-buildx",
+                what="the `docker` command has no buildx plugin",
+                next_step="install docker-buildx-plugin (or docker-buildx)",
+                details=answer.output.strip() or None,
+            )
+        )
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    for known in ("Permission denied", "No such file or directory", "Connection refused", "timed out"):
+        if known in text:
+            return known.lower()
+    return text.splitlines()[0] if text else type(error).__name__

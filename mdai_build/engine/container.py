@@ -1,0 +1,142 @@
+"""Runs an image the way a strict platform would, for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import docker.errors
+from docker.models.containers import Container as DockerContainer
+
+from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.target import TargetState
+from mdai_build.errors import Problem, UnavailableError
+
+PORT = 6324
+OWNER_LABEL = "io.mdai-build.owner"
+_PORT_SECONDS = 30
+_LOG_LINES = 5000
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The limits that a container gets."""
+
+    memory: int
+    """Bytes, swap included."""
+    processes: int = 1024
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+class RunningContainer:
+    """A container that serves on loopback. It satisfies `engine.target.Target`."""
+
+    def __init__(self, container: DockerContainer, url: str) -> None:
+        self._container = container
+        self._peak: int | None = None
+        self.url = url
+
+    def logs(self) -> str:
+        """What the container has printed, its last lines."""
+        with engine_words():
+            printed: bytes = self._container.logs(tail=_LOG_LINES)
+        return printed.decode("utf-8", "replace")
+
+    def state(self) -> TargetState:
+        """Whether it runs, and how it ended if it does not."""
+        with engine_words():
+            self._container.reload()
+        state = self._container.attrs["State"]
+        running = bool(state["Running"])
+        return TargetState(
+            running=running,
+            exit_code=None if running else int(state["ExitCode"]),
+            oom_killed=bool(state["OOMKilled"]),
+        )
+
+    def peak_memory(self) -> int | None:
+        """The most bytes of memory seen in use so far; None when the engine does not tell."""
+        with contextlib.suppress(UnavailableError), engine_words():
+            memory: dict[str, Any] = self._container.stats(stream=False, one_shot=True).get("memory_stats", {})
+            # max_usage exists under cgroup v1 alone; under v2 the samples taken here have to do.
+            seen = [value for value in (self._peak, memory.get("max_usage"), memory.get("usage")) if value]
+            self._peak = max(seen, default=None)
+        return self._peak
+
+
+@contextmanager
+def running_container(engine: Engine, image: str, options: RunOptions) -> Iterator[RunningContainer]:
+    """Runs an image with a read-only root, no capabilities, and its port published on loopback; removes it afterwards.
+
+    Raises:
+        UnavailableError: the engine cannot create or start the container.
+    """
+    remove_abandoned(engine)
+    with engine_words():
+        container = engine.client.containers.create(
+            image,
+            labels={OWNER_LABEL: _owner()},
+            ports={f"{PORT}/tcp": ("127.0.0.1", None)},
+            environment=dict(options.environment),
+            read_only=True,
+            # Some libraries compile what they then load from there.
+            tmpfs={"/tmp": "rw,exec,nosuid,nodev,mode=1777"},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=options.memory,
+            memswap_limit=options.memory,
+            pids_limit=options.processes,
+        )
+    try:
+        with engine_words():
+            container.start()
+        yield RunningContainer(container, _url(container))
+    finally:
+        with contextlib.suppress(docker.errors.NotFound):
+            container.remove(force=True, v=True)
+
+
+def remove_abandoned(engine: Engine) -> None:
+    """Removes the containers of runs of ours on this machine that were killed before they could."""
+    with engine_words():
+        for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
+            machine, _, process = str(container.labels.get(OWNER_LABEL, "")).rpartition(":")
+            if machine == socket.gethostname() and not _alive(process):
+                with contextlib.suppress(docker.errors.APIError):
+                    container.remove(force=True, v=True)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
+
+
+def _url(container: DockerContainer) -> str:
+    deadline = time.monotonic() + _PORT_SECONDS
+    while time.monotonic() < deadline:
+        container.reload()
+        published = (container.attrs["NetworkSettings"]["Ports"] or {}).get(f"{PORT}/tcp")
+        if published:
+            return f"http://127.0.0.1:{published[0]['HostPort']}"
+        if container.attrs["State"]["Status"] == "exited":
+            # It ended before it could be asked; the caller sees that from its state.
+            return "http://127.0.0.1:9"
+        time.sleep(0.05)
+    raise UnavailableError(
+        Problem(code="engine.no-port", what="the engine did not publish the container's port on loopback")
+    )

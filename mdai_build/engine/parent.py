@@ -1,0 +1,76 @@
+"""Makes sure that the engine holds the parent image before a build starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.errors import Problem, UnavailableError
+
+_MIB = 1024 * 1024
+_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.I | re.M)
+
+
+def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], None]) -> None:
+    """Pulls a parent image that the engine does not hold; `on_progress` is told how far it is.
+
+    Raises:
+        UnavailableError: it is not there and cannot be pulled.
+    """
+    if engine.image(reference) is not None:
+        return
+    if reference.startswith("mdai-build/"):
+        raise UnavailableError(
+            Problem(
+                code="engine.no-local-parent",
+                what=f"the local parent image {reference} has not been made on this engine",
+                next_step="run `make parent` in a checkout of mdai-build",
+            )
+        )
+    repository, tag = _split(reference)
+    try:
+        with engine_words():
+            layers: dict[str, tuple[int, int]] = {}
+            for event in engine.client.api.pull(repository, tag=tag, stream=True, decode=True):
+                if "error" in event:
+                    raise _missing(reference, str(event["error"]))
+                detail = event.get("progressDetail") or {}
+                if detail.get("total") and event.get("status") == "Downloading":
+                    layers[event["id"]] = (detail.get("current", 0), detail["total"])
+                    done, total = (sum(part) / _MIB for part in zip(*layers.values(), strict=True))
+                    on_progress(f"pulling {reference}: {done:.0f} of {total:.0f} MiB")
+    except UnavailableError as error:
+        if error.problems[0].code == "engine.no-parent":
+            raise
+        raise _missing(reference, error.problems[0].what) from error
+
+
+def stages_from(dockerfile: str) -> tuple[str, ...]:
+    """The images that a Dockerfile's stages start from, apart from its own stages."""
+    own: set[str] = set()
+    images = []
+    for match in _FROM.finditer(dockerfile):
+        if match.group(1) not in own and match.group(1) != "scratch":
+            images.append(match.group(1))
+        if match.group(2):
+            own.add(match.group(2))
+    return tuple(images)
+
+
+def _split(reference: str) -> tuple[str, str]:
+    if "@" in reference:
+        repository, _, digest = reference.partition("@")
+        return repository, digest
+    repository, colon, tag = reference.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (reference, "latest")
+
+
+def _missing(reference: str, reason: str) -> UnavailableError:
+    return UnavailableError(
+        Problem(
+            code="engine.no-parent",
+            what=f"the parent image {reference} cannot be had: {reason}",
+            next_step="name a mirror with the setting parent_registry, or build on the local parent: --parent local",
+        )
+    )

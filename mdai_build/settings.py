@@ -1,0 +1,190 @@
+"""The settings of one run, read once: option > environment `MDAI_BUILD_*` > `mdai-build.toml` > default.
+
+Nothing downstream reads the environment: a room that needs a setting gets it from here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mdai_build.errors import Location, Problem, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS_FILE = "mdai-build.toml"
+PREFIX = "MDAI_BUILD_"
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+_CA_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+)
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+
+
+class Settings(BaseModel):
+    """What a machine, a company or a user decides once for all bundles. Sizes are bytes, times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parent: str = Field("gcp", description="the parent image: `gcp`, `local`, or any image reference")
+    parent_registry: str = Field(
+        "gcr.io/deeplearning-platform-release", description="registry or mirror of Google's parent images"
+    )
+    conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
+    index_url: str | None = Field(None, description="package index instead of the default one")
+    extra_index_urls: tuple[str, ...] = Field((), description="further package indexes")
+    ca_bundle: Path | None = Field(
+        None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
+    )
+    proxies: dict[str, str] = Field(
+        default_factory=dict, description="http_proxy, https_proxy, no_proxy, all_proxy during a build"
+    )
+    build_network: str | None = Field(None, description="network of the build's RUN steps: `default`, `none` or `host`")
+    builder: str | None = Field(None, description="name of the buildx builder")
+    cache_folder: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_path("mdai-build")),
+        description="where unpacked bundles, build contexts and reports are kept",
+    )
+    engine_folder: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_path("mdai-build")) / "engine",
+        description="folder of the private engine that `make engine` starts",
+    )
+    memory: int = Field(4 * 1024**3, gt=0, description="memory limit of the smoke test's container")
+    ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
+    predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
+
+    @field_validator("conda_channels", "extra_index_urls", mode="before")
+    @classmethod
+    def _split_words(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _read_size(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("build_network")
+    @classmethod
+    def _known_network(cls, value: str | None) -> str | None:
+        if value not in (None, "default", "none", "host"):
+            raise ValueError("must be `default`, `none` or `host`")
+        return value
+
+
+def parse_size(text: str) -> int:
+    """Bytes from a size as docker writes it: `512m`, `4g`, `1073741824`.
+
+    Raises:
+        ValueError: it is no such size.
+    """
+    units = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+    number = text.strip().lower().removesuffix("ib")
+    factor = units.get(number[-1:], 1)
+    if number[-1:] in units:
+        number = number[:-1]
+    try:
+        size = int(float(number) * factor)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a size such as 512m or 4g") from None
+    if size <= 0:
+        raise ValueError(f"{text!r} is not a size above zero")
+    return size
+
+
+def load_settings(
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """The settings in force for a run started in `folder` (default: the working folder).
+
+    Options whose value is None count as not given.
+
+    Raises:
+        UsageError: a setting is unknown or has a value that it cannot have; all of them at once.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    _take(values, origin, _machine_defaults(environment), "this machine")
+    file = _settings_file(folder or Path.cwd())
+    if file is not None:
+        _take(values, origin, _read_toml(file), str(file))
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        if environment.get(variable):
+            _take(values, origin, {name: environment[variable]}, f"environment variable {variable}")
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    for name, value in given.items():
+        _take(values, origin, {name: value}, f"option --{name.replace('_', '-')}")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise UsageError(
+            Problem(
+                code="settings.wrong-value",
+                what=f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+                f" (found {fault['input']!r})",
+                where=Location(origin.get(str(fault["loc"][0]), "settings"), key=str(fault["loc"][0])),
+                expected=_expected(str(fault["loc"][0])),
+            )
+            for fault in error.errors()
+        ) from None
+
+
+def _take(values: dict[str, Any], origin: dict[str, str], new: Mapping[str, Any], source: str) -> None:
+    values.update(new)
+    origin.update(dict.fromkeys(new, source))
+
+
+def _expected(name: str) -> str:
+    known = Settings.model_fields.get(name)
+    if known is None:
+        return "one of " + ", ".join(sorted(Settings.model_fields))
+    return str(known.description)
+
+
+def _settings_file(folder: Path) -> Path | None:
+    for place in (folder, *folder.parents):
+        if (place / SETTINGS_FILE).is_file():
+            return place / SETTINGS_FILE
+    return None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            Problem(
+                code="settings.unreadable",
+                what=f"the settings file cannot be read: {error}",
+                where=Location(str(file)),
+                expected='a TOML file of settings, such as: parent = "local"',
+            )
+        ) from None
+
+
+def _machine_defaults(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    candidates = [environment[name] for name in _CA_VARIABLES if environment.get(name)] + list(_CA_FILES)
+    bundle = next((Path(name) for name in candidates if Path(name).is_file()), None)
+    if bundle is not None:
+        found["ca_bundle"] = bundle
+    proxies = {
+        name: value for name in _PROXY_VARIABLES if (value := environment.get(name) or environment.get(name.upper()))
+    }
+    if proxies:
+        found["proxies"] = proxies
+    return found
