@@ -69,9 +69,7 @@ class MdaiBuildError(Exception):
     title: ClassVar[str] = "mdai-build failed"
 
     def __init__(self, problems: Problem | Iterable[Problem], warnings: Sequence[Problem] = ()) -> None:
-        self.problems: tuple[Problem, ...] = (
-            (problems,) if isinstance(problems, Problem) else tuple(problems)
-        )
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         if not self.problems:
             raise ValueError("a failure needs at least one problem")
         self.warnings: tuple[Problem, ...] = tuple(warnings)
