@@ -1,0 +1,384 @@
+"""The one place that knows what a model is sent and what it may answer.
+
+Sources: "MD.ai Interface Code" (the input schema, the output schema, "Supported model output label types") and, for
+what that document does not say, the existing system's behaviour: type ``TEXT``, ``note`` as a dict,
+``video_frame_number``, the frames of a video series, keys that may be ``None``.
+
+The check is complete: every number of every mask and vertex list is looked at. It has no dependencies, so that the
+command line checks with the same code.
+
+Decisions that the sources leave open, and why:
+
+- A key that the schema does not know is refused, with the nearest known one: the existing system fails on it too, so no
+  published model relies on it, and a misspelt key silently loses a result.
+- What msgpack writes the same way counts as the same: a tuple is a list, a pydicom ``UID`` is a string. Numpy scalars
+  are refused even where they would pass (``float64`` is a ``float``): the document asks for the cast, and the same
+  code with another dtype would fail in production.
+- One output holds one annotation, so ``data`` mixes no two kinds.
+- ``explanations: [{}]`` is accepted: the document's own skeleton returns it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+
+from .values import (
+    Report,
+    Violation,
+    cast,
+    check_bytes,
+    check_index,
+    check_int,
+    check_keys,
+    check_numbers,
+    check_text,
+    is_list,
+    is_plain,
+    items,
+)
+
+__all__ = ["API_VERSION", "OUTPUT_TYPES", "Violation", "check_outputs", "check_request", "describe"]
+
+API_VERSION = "0.3"
+OUTPUT_TYPES = ("NONE", "ANNOTATION", "DICOM", "IMAGE", "TEXT")
+EXPLANATION_MAX_BYTES = 64 * 1024 * 1024
+
+_REQUIRED_KEYS = {
+    "NONE": ("study_uid",),
+    "TEXT": ("study_uid",),
+    "ANNOTATION": ("study_uid", "class_index"),
+    "IMAGE": ("study_uid", "class_index", "images"),
+    "DICOM": ("study_uid", "class_index", "images"),
+}  # type: Dict[str, Tuple[str, ...]]
+_DATA_KINDS = {
+    "mask": ("mask",),
+    "vertices": ("vertices",),
+    "bounding box": ("x", "y", "width", "height"),
+    "location": ("x", "y"),
+    "video frames": ("start_frame_number", "end_frame_number"),
+}  # type: Dict[str, Tuple[str, ...]]
+_IMAGE_OUTPUT_TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+_EXPLANATION_KEYS = ("name", "description", "content", "content_type")
+# A softmax in single precision sums to a little more than one.
+_PROBABILITY_TOLERANCE = 1e-6
+_ROWS_REPORTED = 3
+
+
+def check_outputs(outputs: Any, limit: int = 20) -> List[Violation]:
+    """Everything that is wrong with what ``predict`` returned; an empty list when nothing is.
+
+    At most ``limit`` violations are listed, and a last one counts the rest.
+    """
+    report = Report(limit)
+    if is_list(outputs):
+        for index, output in enumerate(outputs):
+            _check_output(report, "outputs[{}]".format(index), output)
+    elif outputs is None:
+        report.add("outputs", "expected a list of dicts: `predict` has to end with `return outputs`", outputs)
+    else:
+        report.add("outputs", "expected a list of dicts" + cast(outputs, "list"), outputs)
+    return report.result("outputs")
+
+
+def check_request(data: Any, limit: int = 20) -> List[Violation]:
+    """Everything that is wrong with a decoded request; an empty list when nothing is.
+
+    What model code indexes into has to be there and of its type. Keys that the document does not name pass, since
+    the platform may add some; ``annotations``, ``label_classes`` and ``args`` may be absent or ``None``.
+    """
+    report = Report(limit)
+    if not isinstance(data, dict):
+        report.add("request", "expected a map with the key `files`", data)
+        return report.result("request")
+    if is_list(data.get("files")):
+        for index, file in enumerate(data["files"]):
+            _check_input_file(report, "request.files[{}]".format(index), file)
+    elif "files" in data:
+        report.add("request.files", "expected a list of maps", data["files"])
+    else:
+        report.add("request", "the key `files` is missing", data)
+    for index, annotation in _maps(report, data, "annotations"):
+        place = "request.annotations[{}]".format(index)
+        _check_optional(report, place, annotation, _ANNOTATION_STRINGS, check_text)
+        _check_optional(report, place, annotation, ("frame_number",), check_int)
+    for index, label_class in _maps(report, data, "label_classes"):
+        place = "request.label_classes[{}]".format(index)
+        _check_optional(report, place, label_class, ("class_index",), check_int)
+        label = label_class.get("label")
+        if isinstance(label, dict):
+            _check_optional(report, place + ".label", label, _LABEL_STRINGS, check_text)
+        elif label is not None:
+            report.add(place + ".label", "expected a map", label)
+    args = data.get("args")
+    if isinstance(args, dict):
+        for name in args:
+            if not isinstance(name, str):
+                report.add("request.args", "expected names that are strings", name)
+    elif args is not None:
+        report.add("request.args", "expected a map of name to value", args)
+    return report.result("request")
+
+
+def describe(violations: Iterable[Violation]) -> str:
+    """The violations as text, one a line, for an error message."""
+    return "\n".join("  {}".format(violation) for violation in violations)
+
+
+# ---- the request ----
+
+_ANNOTATION_STRINGS = ("id", "label_id", "study_uid", "series_uid", "instance_uid", "parent_id")
+_LABEL_STRINGS = ("id", "name", "type", "scope", "annotation_mode", "short_name", "description", "parent_id")
+
+
+def _check_input_file(report: Report, place: str, file: Any) -> None:
+    if not isinstance(file, dict):
+        report.add(place, "expected a map with the keys `content` and `content_type`", file)
+        return
+    for key, kind, name in (("content", bytes, "bytes"), ("content_type", str, "a string")):
+        if key not in file:
+            report.add(place, "the key `{}` is missing".format(key))
+        elif not isinstance(file[key], kind):
+            report.add("{}.{}".format(place, key), "expected {}".format(name), file[key])
+    tags = file.get("dicom_tags")
+    if tags is not None and not isinstance(tags, dict):
+        report.add(place + ".dicom_tags", "expected a map", tags)
+
+
+def _maps(report: Report, data: Dict[str, Any], key: str) -> Iterable[Tuple[int, Dict[str, Any]]]:
+    values = data.get(key)
+    if values is None:
+        return
+    if not is_list(values):
+        report.add("request." + key, "expected a list of maps", values)
+        return
+    for index, value in enumerate(values):
+        if isinstance(value, dict):
+            yield index, value
+        else:
+            report.add("request.{}[{}]".format(key, index), "expected a map", value)
+
+
+def _check_optional(
+    report: Report,
+    place: str,
+    values: Dict[str, Any],
+    keys: Iterable[str],
+    check: Callable[[Report, str, Any], bool],
+) -> None:
+    for key in keys:
+        if values.get(key) is not None:
+            check(report, "{}.{}".format(place, key), values[key])
+
+
+# ---- one output ----
+
+
+def _check_output(report: Report, place: str, output: Any) -> None:
+    if not isinstance(output, dict):
+        report.add(place, "expected a dict", output)
+        return
+    check_keys(report, place, output, _OUTPUT_KEYS)
+    kind = output.get("type")
+    if not isinstance(kind, str) or kind not in OUTPUT_TYPES:
+        names = ", ".join(repr(name) for name in OUTPUT_TYPES)
+        if "type" in output:
+            report.add(place + ".type", "expected one of {}".format(names), kind)
+        else:
+            report.add(place, "the key `type` is missing: one of {}".format(names))
+        kind = "NONE"
+    for key in _REQUIRED_KEYS[kind]:
+        if key not in output:
+            report.add(place, "the key `{}` is missing: type {} needs it".format(key, kind))
+        elif output[key] is None:
+            report.add("{}.{}".format(place, key), "must not be None for type {}".format(kind))
+    for key, check in _OUTPUT_CHECKS.items():
+        if output.get(key) is not None:
+            check(report, "{}.{}".format(place, key), output[key])
+
+
+def _check_study_uid(report: Report, place: str, value: Any) -> None:
+    if check_text(report, place, value) and not value:
+        report.add(place, "must not be empty: the StudyInstanceUID of the input")
+
+
+def _check_probability(report: Report, place: str, value: Any) -> None:
+    if not is_list(value):
+        _check_probability_value(report, place, value)
+        return
+    seen = set()
+    for index, item in enumerate(value):
+        item_place = "{}[{}]".format(place, index)
+        if not isinstance(item, dict):
+            report.add(item_place, 'expected {"class_index": int, "probability": float}', item)
+            continue
+        check_keys(report, item_place, item, ("class_index", "probability"), required=True)
+        if "probability" in item:
+            _check_probability_value(report, item_place + ".probability", item["probability"])
+        class_index = item.get("class_index")
+        if "class_index" in item and check_index(report, item_place + ".class_index", class_index):
+            if class_index in seen:
+                report.add(item_place + ".class_index", "stands in this list already", class_index)
+            seen.add(class_index)
+
+
+def _check_probability_value(report: Report, place: str, value: Any) -> None:
+    if not is_plain(value, float):
+        report.add(place, "expected a float" + cast(value, "float"), value)
+    elif not -_PROBABILITY_TOLERANCE <= value <= 1 + _PROBABILITY_TOLERANCE:
+        report.add(place, "expected a probability from 0 to 1", value)
+
+
+def _check_note(report: Report, place: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        check_text(report, place, value, "a string, or a dict with the keys `input` and `output`")
+        return
+    check_keys(report, place, value, ("input", "output"), required=True)
+    for key in ("input", "output"):
+        if key in value:
+            check_text(report, "{}.{}".format(place, key), value[key])
+
+
+def _check_explanations(report: Report, place: str, value: Any) -> None:
+    for item_place, item in items(report, place, value, "a list of dicts"):
+        if not isinstance(item, dict):
+            report.add(item_place, "expected a dict", item)
+            continue
+        if not item:
+            continue
+        check_keys(report, item_place, item, _EXPLANATION_KEYS, required=True)
+        for key in ("name", "description", "content_type"):
+            if key in item:
+                check_text(report, "{}.{}".format(item_place, key), item[key])
+        content_place = item_place + ".content"
+        if "content" in item and check_bytes(report, content_place, item["content"]):
+            size = len(item["content"])
+            if size > EXPLANATION_MAX_BYTES:
+                report.add(content_place, "{} bytes, at most {}".format(size, EXPLANATION_MAX_BYTES))
+
+
+def _check_images(report: Report, place: str, value: Any) -> None:
+    for item_place, item in items(report, place, value, "a list of bytes: `[image_buffer.getvalue()]`"):
+        check_bytes(report, item_place, item)
+    if is_list(value) and not value:
+        report.add(place, "must hold at least one image")
+
+
+def _check_image_output_tags(report: Report, place: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        report.add(place, "expected a dict", value)
+        return
+    check_keys(report, place, value, _IMAGE_OUTPUT_TAGS)
+    for key in _IMAGE_OUTPUT_TAGS:
+        if key in value:
+            check_text(report, "{}.{}".format(place, key), value[key])
+
+
+# ---- the data of an annotation ----
+
+
+def _check_data(report: Report, place: str, data: Any) -> None:
+    if not isinstance(data, dict):
+        report.add(place, "expected a dict", data)
+        return
+    known = tuple(sorted({key for keys in _DATA_KINDS.values() for key in keys}))
+    check_keys(report, place, data, known)
+    kind = _data_kind(data)
+    if kind is None:
+        return
+    keys = _DATA_KINDS[kind]
+    for key in keys:
+        if key in data:
+            _DATA_CHECKS[key](report, "{}.{}".format(place, key), data[key])
+        else:
+            report.add(place, "the key `{}` is missing: a {} has {}".format(key, kind, ", ".join(keys)))
+    for key in known:
+        if key in data and key not in keys:
+            report.add(place, "`{}` does not belong to a {}: one output, one annotation".format(key, kind))
+    if kind == "video frames":
+        start, end = data.get("start_frame_number"), data.get("end_frame_number")
+        if isinstance(start, int) and isinstance(end, int) and start > end:
+            report.add(place, "start_frame_number {} comes after end_frame_number {}".format(start, end))
+
+
+def _data_kind(data: Dict[Any, Any]) -> Optional[str]:
+    for kind, signs in _DATA_SIGNS:
+        if any(sign in data for sign in signs):
+            return kind
+    return None
+
+
+_DATA_SIGNS = (
+    ("mask", ("mask",)),
+    ("vertices", ("vertices",)),
+    ("bounding box", ("width", "height")),
+    ("location", ("x", "y")),
+    ("video frames", ("start_frame_number", "end_frame_number")),
+)
+
+
+def _check_mask(report: Report, place: str, mask: Any) -> None:
+    if not is_list(mask):
+        report.add(place, "expected a list of rows" + cast(mask, "list"), mask)
+        return
+    if not mask:
+        report.add(place, "has no rows: leave the output out when there is nothing to show")
+        return
+    bad_rows = 0
+    width = len(mask[0]) if is_list(mask[0]) else None
+    for index, row in enumerate(mask):
+        if bad_rows == _ROWS_REPORTED:
+            report.add(place, "rows after {} are not listed".format(index - 1))
+            return
+        row_place = "{}[{}]".format(place, index)
+        if not is_list(row):
+            report.add(row_place, "expected a list of numbers" + cast(row, "list"), row)
+        elif not row:
+            report.add(row_place, "has no pixels")
+        elif len(row) != width:
+            report.add(row_place, "has {} pixels and the first row {}".format(len(row), width))
+        elif check_numbers(report, row, (row_place + "[{}]").format):
+            continue
+        bad_rows += 1
+
+
+def _check_vertices(report: Report, place: str, vertices: Any) -> None:
+    if not is_list(vertices):
+        report.add(place, "expected a list of [x, y]" + cast(vertices, "list"), vertices)
+        return
+    if not vertices:
+        report.add(place, "has no points: leave the output out when there is nothing to show")
+        return
+    for index, point in enumerate(vertices):
+        if not (is_list(point) and len(point) == 2):
+            report.add("{}[{}]".format(place, index), "expected [x, y]" + cast(point, "list"), point)
+            return
+    numbers = list(itertools.chain.from_iterable(vertices))
+    check_numbers(report, numbers, lambda i: "{}[{}][{}]".format(place, i // 2, i % 2))
+
+
+_OUTPUT_CHECKS = {
+    "study_uid": _check_study_uid,
+    "series_uid": check_text,
+    "instance_uid": check_text,
+    "frame_number": check_index,
+    "video_frame_number": check_index,
+    "class_index": check_index,
+    "data": _check_data,
+    "probability": _check_probability,
+    "note": _check_note,
+    "explanations": _check_explanations,
+    "images": _check_images,
+    "image_output_tags": _check_image_output_tags,
+}  # type: Dict[str, Callable[[Report, str, Any], Any]]
+_OUTPUT_KEYS = ("type", *_OUTPUT_CHECKS)
+_DATA_CHECKS = {
+    "mask": _check_mask,
+    "vertices": _check_vertices,
+    "x": check_int,
+    "y": check_int,
+    "width": check_index,
+    "height": check_index,
+    "start_frame_number": check_index,
+    "end_frame_number": check_index,
+}  # type: Dict[str, Callable[[Report, str, Any], Any]]

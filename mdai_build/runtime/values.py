@@ -1,0 +1,209 @@
+"""Checks of single values and of long lists of numbers, for the contract; knows no schema.
+
+To stay cheap while looking at every element, long lists are walked in C by ``marshal``: see ``_all_of``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import marshal
+import math
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+
+_INTEGER_RANGE = (-(2**63), 2**64)
+
+
+class Violation(NamedTuple):
+    """One place where a value is not what the contract asks for.
+
+    ``path`` names the place (``outputs[3].data.mask[17][4]``), ``message`` what was expected and how to write it, and
+    ``value`` what stands there, shortened.
+    """
+
+    path: str
+    message: str
+    value: str
+
+    def __str__(self) -> str:
+        found = " (found {})".format(self.value) if self.value else ""
+        return "{}: {}{}".format(self.path, self.message, found)
+
+
+class Report:
+    """Collects violations up to a limit and counts the rest."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._found = []  # type: List[Violation]
+        self._count = 0
+
+    def add(self, path: str, message: str, *found: Any) -> None:
+        self._count += 1
+        if self._count <= self._limit:
+            self._found.append(Violation(path, message, _shown(found[0]) if found else ""))
+
+    def result(self, root: str) -> List[Violation]:
+        rest = self._count - len(self._found)
+        if rest:
+            return [*self._found, Violation(root, "{} more problems are not listed".format(rest), "")]
+        return self._found
+
+
+def check_numbers(report: Report, values: Sequence[Any], place: Callable[[int], str]) -> bool:
+    """Whether all are ints and finite floats; reports the first that is not, and how many more there are."""
+    if _all_of(values, b"i", 4) or (_all_of(values, b"g", 8) and math.isfinite(sum(values))):
+        return True
+    bad = [index for index, value in enumerate(values) if not _is_number(value)]
+    if not bad:
+        return True
+    first = values[bad[0]]
+    if isinstance(first, float) and not math.isfinite(first):
+        message = "expected a finite number"
+    elif is_plain(first, int):
+        message = "expected a number of at most 64 bits"
+    else:
+        message = "expected an int or a float" + cast(first, "number")
+    if len(bad) > 1:
+        message += "; {} more in this list".format(len(bad) - 1)
+    report.add(place(bad[0]), message, first)
+    return False
+
+
+def _all_of(values: Sequence[Any], tag: bytes, size: int) -> bool:
+    """Whether all values are exact ints of 32 bits (``i``, 4) or exact floats (``g``, 8). Never wrongly true.
+
+    In marshal's version 2 a list is five bytes of head, then for each value a tag and its bytes. If the whole is as
+    long as that makes it and each place where a tag is due holds ours, then by induction every value is of that
+    type: the first tag stands right behind the head, and a value with our tag ends where the next tag is due.
+    Exact types alone get these tags: a bool, a numpy scalar or a subclass gets another one, or none.
+    """
+    try:
+        written = marshal.dumps(values, 2)  # type: ignore[arg-type]
+    except ValueError:
+        return False
+    step = 1 + size
+    return len(written) == 5 + step * len(values) and written[5::step].count(tag) == len(values)
+
+
+def _is_number(value: Any) -> bool:
+    if is_plain(value, float):
+        return math.isfinite(value)
+    return is_plain(value, int) and _INTEGER_RANGE[0] <= value < _INTEGER_RANGE[1]
+
+
+# ---- single values ----
+
+
+def check_int(report: Report, place: str, value: Any) -> bool:
+    if not is_plain(value, int):
+        report.add(place, "expected an int" + cast(value, "int"), value)
+        return False
+    if not _INTEGER_RANGE[0] <= value < _INTEGER_RANGE[1]:
+        report.add(place, "expected an int of at most 64 bits", value)
+        return False
+    return True
+
+
+def check_index(report: Report, place: str, value: Any) -> bool:
+    if not check_int(report, place, value):
+        return False
+    if value < 0:
+        report.add(place, "must not be negative", value)
+        return False
+    return True
+
+
+def check_text(report: Report, place: str, value: Any, expected: str = "a string") -> bool:
+    if not is_plain(value, str):
+        report.add(place, "expected {}".format(expected) + cast(value, "str"), value)
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        report.add(place, "expected text that UTF-8 can hold: it has a lone surrogate", value)
+        return False
+    return True
+
+
+def check_bytes(report: Report, place: str, value: Any) -> bool:
+    if not (is_plain(value, bytes) or isinstance(value, bytearray)):
+        report.add(place, "expected bytes" + cast(value, "bytes"), value)
+        return False
+    if not value:
+        report.add(place, "must not be empty")
+        return False
+    return True
+
+
+def check_keys(
+    report: Report, place: str, values: Dict[Any, Any], known: Sequence[str], required: bool = False
+) -> None:
+    for key in values:
+        if not (isinstance(key, str) and key in known):
+            near = difflib.get_close_matches(key, known, 1) if isinstance(key, str) else []
+            hint = "did you mean `{}`?".format(near[0]) if near else "known are " + ", ".join(known)
+            report.add(place, "unknown key {}: {}".format(_shown(key), hint))
+    if required:
+        for key in known:
+            if key not in values:
+                report.add(place, "the key `{}` is missing".format(key))
+
+
+def items(report: Report, place: str, value: Any, expected: str) -> Iterable[Tuple[str, Any]]:
+    if not is_list(value):
+        report.add(place, "expected {}".format(expected) + cast(value, "list"), value)
+        return
+    for index, item in enumerate(value):
+        yield "{}[{}]".format(place, index), item
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def is_plain(value: Any, kind: type) -> bool:
+    """Whether msgpack writes the value as this kind: of the type or a subclass, but no bool, nothing of numpy."""
+    if type(value) is kind:
+        return True
+    return isinstance(value, kind) and not isinstance(value, bool) and not _library(value)
+
+
+def _library(value: Any) -> str:
+    """``numpy`` or ``torch`` or ``tensorflow`` when the value is theirs, else an empty string."""
+    for ancestor in type(value).__mro__:
+        name = str(ancestor.__module__).split(".")[0]
+        if name in ("numpy", "torch", "tensorflow"):
+            return name
+    return ""
+
+
+def cast(value: Any, wanted: str) -> str:
+    """What to write so that the value becomes what is wanted, as the end of a message; empty when it is not known."""
+    if _library(value) and wanted in ("list", "number"):
+        return ": write `.tolist()`"
+    if _library(value) or isinstance(value, (bool, int, float)):
+        if wanted in ("int", "float", "str") and not (wanted == "int" and isinstance(value, str)):
+            return ": write `{}(...)`".format(wanted)
+        if wanted == "number" and isinstance(value, bool):
+            return ": write `int(...)`"
+    if wanted == "bytes" and hasattr(value, "getvalue"):
+        return ": write `.getvalue()`"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """The value in at most some eighty characters, without running its own code."""
+    kind = type(value)
+    if kind in (bool, int, float, type(None)):
+        try:
+            text = repr(value)
+        except ValueError:  # an int beyond the interpreter's limit of digits
+            return "an int of {} bits".format(value.bit_length())
+        return text if len(text) <= 60 else text[:57] + "..."
+    if kind in (str, bytes):
+        text = repr(value[:61])
+        return text if len(value) <= 60 else text[:57] + "..."
+    if kind in (list, tuple, dict, set):
+        return "{} of {}".format(kind.__name__, len(value))
+    module = "" if kind.__module__ == "builtins" else str(kind.__module__) + "."
+    return "a value of type {}{}".format(module, kind.__qualname__)
