@@ -1,0 +1,36 @@
+"""What the smoke test asks of a thing that serves a model: a container and a local process both are one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """What became of the process behind a target."""
+
+    running: bool
+    exit_code: int | None = None
+    """The exit status, once it runs no more; 128 + n, or -n, when signal n ended it."""
+    oom_killed: bool = False
+    """Whether the kernel killed something in it for want of memory."""
+    error: str = ""
+    """The engine's own words where it could not start it."""
+
+
+class Target(Protocol):
+    """A served model under test."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:32768`, without a slash at the end."""
+
+    def logs(self) -> str:
+        """All that it wrote so far to its standard output and error."""
+
+    def state(self) -> TargetState:
+        """Whether it runs, and if not, how it ended."""
+
+    def peak_memory(self) -> int | None:
+        """The most memory, in bytes, that it used at any time so far; None where that is not known."""
