@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import started
-from mdai_build.errors import BuildFailedError, Problem, RequirementsError, UnavailableError
+from mdai_build.errors import BuildFailedError, MdaiBuildError, Problem, RequirementsError, UnavailableError
 
 _VERTEX = re.compile(r"^#(\d+) (.*)$")
 _DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
@@ -110,7 +110,7 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
             _follow(process.stdout or (), progress, on_step)
             exit_code = process.wait()
         if exit_code != 0:
-            raise _failure(progress, request)
+            raise build_failure(progress)
         return BuildResult(
             image_id=image_id.read_text(encoding="utf-8").strip(),
             stages=progress.stages(),
@@ -138,7 +138,8 @@ def _follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], N
             on_step(name)
 
 
-def _failure(progress: Progress, request: BuildRequest) -> Exception:
+def build_failure(progress: Progress) -> MdaiBuildError:
+    """The failure of a build, told by the step that failed and its own log."""
     name = progress.names.get(progress.failed or "", "")
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if not name or "load metadata for" in name or name.startswith("[internal]"):

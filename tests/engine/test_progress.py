@@ -1,0 +1,74 @@
+"""What BuildKit's plain progress says, read line by line. The lines were printed by a real build."""
+
+from __future__ import annotations
+
+from mdai_build.engine.build import Progress, build_failure
+from mdai_build.errors import BuildFailedError, RequirementsError, UnavailableError
+
+PRINTED = """\
+#0 building with "default" instance using docker driver
+
+#1 [internal] load build definition from Dockerfile
+#1 transferring dockerfile: 133B done
+#1 DONE 0.0s
+
+#4 [environment 1/1] RUN conda create --yes
+#4 0.310 solving
+#4 CACHED
+
+#5 [model 2/5] RUN cd /requirements && /opt/uv/bin/uv pip install --requirement _install.txt
+#5 0.512 error: no such package
+#6 [server 1/2] RUN true
+#6 DONE 0.2s
+#5 1.020 hint: look again
+"""
+
+
+def read(text: str) -> Progress:
+    progress = Progress()
+    for line in text.splitlines():
+        progress.read(line)
+    return progress
+
+
+def test_steps_have_names_seconds_and_whether_they_were_cached() -> None:
+    stages = {
+        stage.name: stage for stage in read(PRINTED + "#5 DONE 2.5s\n#7 exporting to image\n#7 DONE 1.7s\n").stages()
+    }
+    assert [name.split()[0] for name in stages] == ["[environment", "[model", "[server", "exporting"]
+    assert stages["[environment 1/1] RUN conda create --yes"].cached
+    assert stages["exporting to image"].seconds == 1.7
+    assert not stages["[server 1/2] RUN true"].cached
+
+
+def test_a_step_is_told_once_even_when_its_log_is_interleaved() -> None:
+    progress = Progress()
+    told = [name for line in PRINTED.splitlines() if (name := progress.read(line))]
+    assert len(told) == len(set(told))
+
+
+def test_a_failed_install_is_about_the_requirements_and_shows_its_own_log() -> None:
+    failure = build_failure(read(PRINTED + '#5 ERROR: process "/bin/sh -c …" did not complete: exit code: 1\n'))
+    assert isinstance(failure, RequirementsError)
+    assert (failure.problems[0].details or "").startswith("error: no such package\nhint: look again")
+
+
+def test_a_failed_step_is_named() -> None:
+    failure = build_failure(read("#4 [environment 1/1] RUN conda create\n#4 0.1 boom\n#4 ERROR: exit code: 1\n"))
+    assert isinstance(failure, BuildFailedError)
+    assert "RUN conda create" in failure.problems[0].what
+    assert "boom" in (failure.problems[0].details or "")
+
+
+def test_a_parent_that_cannot_be_resolved_is_no_fault_of_the_bundle() -> None:
+    failure = build_failure(
+        read("#2 [internal] load metadata for example.org/base:latest\n#2 ERROR: failed to do request: no such host\n")
+    )
+    assert isinstance(failure, UnavailableError)
+    assert "no such host" in (failure.problems[0].details or "")
+
+
+def test_a_builder_that_says_nothing_but_an_error_is_told_with_it() -> None:
+    failure = build_failure(read('ERROR: no builder "nowhere" found\n'))
+    assert isinstance(failure, UnavailableError)
+    assert "nowhere" in (failure.problems[0].details or "")

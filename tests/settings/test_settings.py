@@ -1,0 +1,67 @@
+"""Settings: where each comes from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mdai_build.errors import UsageError
+from mdai_build.settings import load_settings, parse_size
+
+
+def test_option_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    (tmp_path / "mdai-build.toml").write_text('parent = "file"\nbuilder = "file"\nbuild_network = "host"\n')
+    environment = {"MDAI_BUILD_PARENT": "environment", "MDAI_BUILD_BUILDER": "environment"}
+    settings = load_settings({"parent": "option", "builder": None}, environment, tmp_path)
+    assert (settings.parent, settings.builder, settings.build_network) == ("option", "environment", "host")
+    assert settings.conda_channels == ("conda-forge",)
+
+
+def test_the_settings_file_is_found_from_a_folder_below(tmp_path: Path) -> None:
+    (tmp_path / "mdai-build.toml").write_text('parent = "local"\n')
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert load_settings({}, {}, tmp_path / "a" / "b").parent == "local"
+
+
+def test_lists_and_sizes_are_read_from_words(tmp_path: Path) -> None:
+    settings = load_settings({"memory": "512m"}, {"MDAI_BUILD_CONDA_CHANNELS": "a, b c"}, tmp_path)
+    assert settings.memory == 512 * 1024**2
+    assert settings.conda_channels == ("a", "b", "c")
+
+
+def test_proxies_and_certificates_come_from_the_machine(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("x")
+    settings = load_settings({}, {"SSL_CERT_FILE": str(bundle), "HTTPS_PROXY": "http://proxy:3128"}, tmp_path)
+    assert settings.ca_bundle == bundle
+    assert settings.proxies == {"https_proxy": "http://proxy:3128"}
+
+
+def test_every_wrong_setting_is_told_at_once_with_its_origin(tmp_path: Path) -> None:
+    (tmp_path / "mdai-build.toml").write_text('parnt = "local"\n')
+    with pytest.raises(UsageError) as caught:
+        load_settings({"memory": "lots"}, {"MDAI_BUILD_BUILD_NETWORK": "bridge"}, tmp_path)
+    told = {str(problem.where.key if problem.where else ""): str(problem) for problem in caught.value.problems}
+    assert "option --memory" in told["memory"] and "lots" in told["memory"]
+    assert "MDAI_BUILD_BUILD_NETWORK" in told["build_network"]
+    assert "mdai-build.toml" in told["parnt"]
+
+
+def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mdai-build.toml").write_text("parent = \n")
+    with pytest.raises(UsageError, match="mdai-build.toml"):
+        load_settings({}, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("512m", 512 << 20), ("4g", 4 << 30), ("1073741824", 1 << 30), ("1.5GiB", 3 << 29)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "m", "-1g", "0", "4x", "nan", "inf"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        parse_size(text)
