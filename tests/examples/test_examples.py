@@ -24,6 +24,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from mdai_build.runtime.contract import check_outputs
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/.mdai"))
 
@@ -156,12 +158,13 @@ def test_every_kind_of_output_and_every_documented_python_has_an_example() -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_every_kind_of_input_with_the_uids_that_were_sent(
+def test_answers_every_kind_of_input_validly_with_the_uids_that_were_sent(
     name: str, load_model: Callable[[str], Any], sample_requests: dict[str, dict[str, Any]]
 ) -> None:
     model = load_model(name)
     for kind, request in sample_requests.items():
         outputs = model.predict(request)
+        assert check_outputs(outputs) == [], kind
         sent: dict[str, set[str]] = {"study_uid": set(), "series_uid": set(), "instance_uid": set()}
         for file in request["files"]:
             if file["content_type"] == "application/dicom":
