@@ -1,0 +1,68 @@
+# One task runner. Each target with a `##` line shows in `make help`.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+ENGINE := $(PYTHON) scripts/engine.py
+# Points `docker` at the private engine, where that is the one in use.
+WITH_ENGINE := eval "$$($(ENGINE) env)" &&
+
+.PHONY: help
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+
+.PHONY: quickstart
+quickstart: setup engine ## set up everything, build an example and test it
+	@scripts/quickstart
+
+.PHONY: test
+test: setup engine parent lint types ## set up everything; lint, types, unit and integration tests
+	@$(WITH_ENGINE) $(BIN)/pytest -q
+
+.PHONY: setup
+setup: $(INSTALLED) ## make .venv with the command at .venv/bin/mdai-build
+$(INSTALLED): pyproject.toml $(wildcard constraints.txt)
+	@PYTHON=$(PYTHON) scripts/setup
+
+.PHONY: engine
+engine: ## start a private Docker engine, unless one answers
+	@$(ENGINE) start
+
+.PHONY: engine-env
+engine-env: ## print the shell line that points docker at the engine: eval "$(make engine-env)"
+	@$(ENGINE) env
+
+.PHONY: engine-down
+engine-down: ## stop the private engine; its images stay
+	@$(ENGINE) stop
+
+.PHONY: parent
+parent: setup engine ## make the local parent image, unless it is up to date
+	@$(BIN)/python scripts/parent.py
+
+.PHONY: lint
+lint: setup ## style, format, and the order of the rooms
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: types
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: unit
+unit: setup ## the quick tests, without an engine
+	@$(BIN)/pytest -q --ignore=tests/integration
+
+.PHONY: integration
+integration: setup engine parent ## the tests with a real engine
+	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration
+
+.PHONY: bench
+bench: setup engine parent ## measure speed and size, and write the results table
+	@$(WITH_ENGINE) $(BIN)/python -m benchmarks
+
+.PHONY: clean
+clean: ## remove what these targets made in this folder; the engine and its images stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
