@@ -1,0 +1,2 @@
+def name():
+    return "a helper beside .mdai"

@@ -1,0 +1,103 @@
+"""Ctrl-C and SIGTERM end a build with exit code 130, at whatever point, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import docker
+import pytest
+from harness.loopback import serving
+from harness.runner import engine_state
+
+LOADS_FOREVER = """
+import time
+
+
+class MDAIModel:
+    def __init__(self):
+        time.sleep(600)
+
+    def predict(self, data):
+        return []
+"""
+
+
+class Interrupted:
+    """A build that is stopped by a signal once something has happened."""
+
+    def __init__(self, place: Path, cache_folder: Path, requirements: str) -> None:
+        self.work, self.temporary, model = place / "work", place / "tmp", place / "model"
+        for folder in (self.work, self.temporary, model / ".mdai"):
+            folder.mkdir(parents=True)
+        (model / ".mdai/config.yaml").write_text("base_image: py38\n")
+        (model / ".mdai/requirements.txt").write_text(requirements)
+        (model / ".mdai/mdai_deploy.py").write_text(LOADS_FOREVER)
+        words = ["build", str(model), "--parent", "local", "--network", "host"]
+        words += ["--tag", "mdai-build-test/interrupted:latest"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mdai_build.cli", *words],
+            cwd=self.work,
+            env={**os.environ, "TMPDIR": str(self.temporary), "MDAI_BUILD_CACHE_FOLDER": str(cache_folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def after(self, happened: Callable[[], bool], number: signal.Signals) -> str:
+        """Sends the signal when it has happened; gives the output."""
+        deadline = time.monotonic() + 120
+        while not happened():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                pytest.fail(f"ended before it could be interrupted:\n{self.process.communicate()[0]}")
+            time.sleep(0.1)
+        self.process.send_signal(number)
+        return self.process.communicate(timeout=60)[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_during_the_smoke_test(
+    number: signal.Signals, engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
+) -> None:
+    before = engine_state(engine)
+    build = Interrupted(tmp_path, cache_folder, requirements="")
+    output = build.after(lambda: engine_state(engine).containers != before.containers, number)
+    assert build.process.returncode == 130, output
+    assert "Traceback" not in output
+    assert engine_state(engine) == before
+    assert not list(build.work.iterdir()) and not list(build.temporary.iterdir())
+
+
+def test_during_the_build(engine: docker.DockerClient, tmp_path: Path, cache_folder: Path) -> None:
+    """The package server never answers, so the build hangs in the install step until the signal comes."""
+    asked, released = threading.Event(), threading.Event()
+
+    class Hangs(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            released.wait(120)
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    before = engine_state(engine)
+    with serving(Hangs) as url:
+        build = Interrupted(tmp_path, cache_folder, requirements=f"hangs @ {url}/hangs-1.0-py3-none-any.whl\n")
+        output = build.after(asked.is_set, signal.SIGINT)
+        released.set()
+    assert build.process.returncode == 130, output
+    assert "Traceback" not in output
+    assert engine_state(engine) == before
+    assert not list(build.work.iterdir()) and not list(build.temporary.iterdir())
