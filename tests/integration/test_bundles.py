@@ -50,8 +50,3 @@ def test_bundle(found: FoundCase, tmp_path: Path, cache_folder: Path, request: p
             found_mistakes.append(f"the engine held {before} before and holds {after} now")
     if found_mistakes:
         pytest.fail("\n".join(["", *found_mistakes, "", str(run)]), pytrace=False)
-
-
-def test_case_ids_are_unique() -> None:
-    ids = [found.id for found in find_cases()]
-    assert len(ids) == len(set(ids)) > 0

@@ -1,0 +1,68 @@
+"""The harness notices what it is there to notice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness.case import Case, Expect, FoundCase, find_cases
+from harness.packing import fingerprint, make_model
+from harness.runner import TRACEBACK, Run, mistakes
+from pydantic import ValidationError
+
+
+def run_of(stdout: str = "", exit_code: int = 0, left: tuple[str, ...] = ()) -> Run:
+    return Run(words=("check",), exit_code=exit_code, stdout=stdout, stderr="", seconds=0.1, left=left)
+
+
+@pytest.mark.parametrize(
+    ("run", "expect", "told"),
+    [
+        (run_of(exit_code=1), Expect(), "exit code 1, expected 0"),
+        (run_of("a b"), Expect(contains=("a c",)), "lacks 'a c'"),
+        (run_of("a  \n b"), Expect(not_contains=("a b",)), "has 'a b'"),
+        (run_of(f"{TRACEBACK}\n"), Expect(), "there is a traceback"),
+        (run_of(), Expect(model_traceback=True), "traceback is missing"),
+        (run_of("{"), Expect(json_values={"a": 1}), "not JSON"),
+        (run_of('{"a": [{"b": 2}]}'), Expect(json_values={"a.0.b": 1}), "a.0.b is 2, expected 1"),
+        (run_of('{"a": []}'), Expect(json_values={"a.0.b": 1}), "has no a.0.b"),
+        (run_of(left=("tmp/x",)), Expect(), "left behind ['tmp/x']"),
+        (run_of(), Expect(files=("report.json",)), "expected ['report.json']"),
+    ],
+)
+def test_each_mistake_is_told(run: Run, expect: Expect, told: str) -> None:
+    (mistake,) = mistakes(run, expect)
+    assert told in mistake
+
+
+def test_a_run_as_expected_has_no_mistakes() -> None:
+    expect = Expect(exit_code=3, contains=("in the middle",), json_values={"a.0": None})
+    assert mistakes(run_of('{"a": [null], "b": "in the middle"}', exit_code=3), expect) == []
+
+
+def test_text_is_found_across_the_lines_of_a_frame() -> None:
+    assert mistakes(run_of("│ in  the │\n│ middle │"), Expect(contains=("in the middle",))) == []
+
+
+def test_a_change_of_content_or_mode_shows(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("a")
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
+    file.chmod(0o755)
+    assert fingerprint(tmp_path) != before
+
+
+@pytest.mark.parametrize("pack", ["folder", "zip", "zip in a top folder", "tar.gz", "tar.gz in a top folder"])
+def test_a_case_is_packed_as_it_says(pack: str, tmp_path: Path) -> None:
+    case = Case.model_validate({"about": "x", "pack": pack, "files": {"a/b.txt": "@LINKS@"}})
+    model = make_model(FoundCase("x", tmp_path, case), tmp_path, {"@LINKS@": "filled in"})
+    assert model.name == {"folder": "model", "zip": "model.zip", "tar.gz": "model.tar.gz"}[pack.split()[0]]
+    assert [path.name for path in tmp_path.iterdir()] == [model.name]
+
+
+def test_a_misspelt_key_is_refused_and_case_ids_are_unique() -> None:
+    with pytest.raises(ValidationError, match="expects"):
+        Case.model_validate({"about": "x", "expects": {}})
+    ids = [found.id for found in find_cases()]
+    assert len(ids) == len(set(ids)) > 0
