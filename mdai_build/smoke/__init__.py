@@ -1,0 +1,27 @@
+"""Sends a served model what it will meet, and checks every answer against the interface.
+
+`plan` decides what to send, `samples` makes synthetic DICOM, `files` reads the user's own, `run` sends and measures,
+`answers` holds an answer against what was sent.
+"""
+
+from mdai_build.engine.target import Target, TargetState
+from mdai_build.smoke.plan import SmokePlan, make_smoke_plan
+from mdai_build.smoke.request import Demand, Expectation, InputFile, Scope, SmokeRequest
+from mdai_build.smoke.result import Answer, Check, SmokeResult
+from mdai_build.smoke.run import run_smoke_test
+
+__all__ = [
+    "Answer",
+    "Check",
+    "Demand",
+    "Expectation",
+    "InputFile",
+    "Scope",
+    "SmokePlan",
+    "SmokeRequest",
+    "SmokeResult",
+    "Target",
+    "TargetState",
+    "make_smoke_plan",
+    "run_smoke_test",
+]

@@ -1,0 +1,175 @@
+"""Turns what went wrong with a target into problems: what happened, what was expected, what to do."""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Literal
+
+from mdai_build.engine.target import Target, TargetState
+from mdai_build.errors import Location, Problem
+from mdai_build.smoke.hints import headline, hint
+
+LOG_LINES = 40
+_OUT_OF_MEMORY = (
+    "the model needs more memory than the limit: raise it with `--memory`, or load less at once "
+    "(smaller batches, weights in half precision)"
+)
+
+
+def log_tail(target: Target, lines: int = LOG_LINES) -> str:
+    """The last lines that the target wrote, or why they cannot be had."""
+    try:
+        text = target.logs()
+    except Exception as error:  # noqa: BLE001  # a lost log must not hide the failure that it would explain
+        return f"(its log cannot be read: {error})"
+    kept = text.splitlines()[-lines:]
+    return "\n".join(kept) if kept else "(it wrote nothing to its log)"
+
+
+def exited(target: Target, state: TargetState, while_doing: str) -> Problem:
+    """The target's main process is gone."""
+    log = log_tail(target)
+    if state.oom_killed:
+        return out_of_memory(while_doing, log)
+    code = state.exit_code
+    how = f"with exit code {code}" if code is not None else "without an exit code"
+    number = -code if code is not None and code < 0 else (code or 0) - 128
+    if code is not None and (code < 0 or 128 < code < 128 + 65):
+        try:
+            how = f"killed by {signal.Signals(number).name}"
+        except ValueError:
+            how = f"killed by signal {number}"
+    if state.error:
+        how += f" ({state.error})"
+    next_step = hint(log) or "read the log below; `mdai-build run IMAGE` starts it in the foreground"
+    if how == "killed by SIGKILL":
+        next_step = f"usually the kernel does that when memory runs out: {_OUT_OF_MEMORY}"
+    return Problem(
+        code="smoke.exited",
+        what=f"the server exited {while_doing}, {how}",
+        expected="a server that stays up until it is stopped, whatever the model does",
+        next_step=next_step,
+        details=log,
+    )
+
+
+def out_of_memory(while_doing: str, details: str, where: Location | None = None) -> Problem:
+    """The kernel killed it for memory."""
+    return Problem(
+        code="smoke.out-of-memory",
+        what=f"killed for want of memory {while_doing}",
+        where=where,
+        expected="a model that fits into the container's memory limit",
+        next_step=_OUT_OF_MEMORY,
+        details=details,
+    )
+
+
+def load_failed(text: str, log: str) -> Problem:
+    """The server says that the model did not load; `text` is what it answers on /ready."""
+    text = text.removeprefix("failed: ")
+    if is_out_of_memory(text):
+        return out_of_memory("while the model was loaded", text)
+    error = headline(text)
+    return Problem(
+        code="smoke.load-failed",
+        what=f"the model did not load: {error}" if error else "the model did not load",
+        expected="`import mdai_deploy` and `MDAIModel()` come to an end without an error",
+        next_step=hint(text) or "correct the code that the last lines of the traceback name",
+        details=text.strip() or log,
+    )
+
+
+def not_ready(seconds: float, target: Target, last: str) -> Problem:
+    """The time for loading is over."""
+    return Problem(
+        code="smoke.not-ready",
+        what=f"the model was not ready after {seconds:g} s ({last})",
+        expected="GET /ready answers 200 once `MDAIModel()` has returned",
+        next_step="if loading takes that long, allow more with `--ready-timeout`; else look where `__init__` waits",
+        details=log_tail(target),
+    )
+
+
+def refused(name: str, text: str) -> Problem:
+    """`predict` raised, or the worker said no: a 500 whose reason lies in the model's code."""
+    error = headline(text)
+    return Problem(
+        code="smoke.predict-raised",
+        what=f"`predict` failed: {error}" if error else "`predict` failed",
+        where=Location(file=f"sample {name}"),
+        expected="a list of outputs",
+        next_step=hint(text) or "correct the code that the last lines of the traceback name",
+        details=text.strip(),
+    )
+
+
+def invalid(name: str, text: str) -> Problem:
+    """The server says that the outputs do not keep the contract, or cannot be serialised."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    places = [line for line in lines if line.startswith("outputs")]
+    first = places[0] if places else (lines[0] if lines else "the outputs are not valid")
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    return Problem(
+        code="smoke.invalid-output",
+        what=first + more,
+        where=Location(file=f"sample {name}", key=first.partition(":")[0] if places else None),
+        expected="outputs as the interface's document lists them: plain Python values, every key of its type",
+        next_step=_cast_hint(text) or "correct what `predict` returns in mdai_deploy.py",
+        details=text.strip(),
+    )
+
+
+def worker_died(name: str, text: str) -> Problem:
+    """The process that runs the model ended during a request."""
+    while_doing = f"while it predicted sample {name}"
+    where = Location(file=f"sample {name}")
+    if is_out_of_memory(text):
+        return out_of_memory(while_doing, text, where)
+    return Problem(
+        code="smoke.worker-died",
+        what=f"the model's process ended {while_doing}: {headline(text)}",
+        where=where,
+        expected="`predict` returns or raises; it never ends the process",
+        next_step=hint(text) or "look for exit(), os._exit(), a crash in native code, or too little memory",
+        details=text.strip(),
+    )
+
+
+def too_slow(name: str, seconds: float, target: Target) -> Problem:
+    """No answer in time."""
+    return Problem(
+        code="smoke.predict-timeout",
+        what=f"no answer to sample {name} after {seconds:g} s",
+        where=Location(file=f"sample {name}"),
+        expected="an answer within the limit",
+        next_step="if predicting takes that long, allow more with `--predict-timeout`; else look where `predict` waits",
+        details=log_tail(target),
+    )
+
+
+Kind = Literal["invalid", "died", "raised"]
+
+_INVALID = re.compile(r"outputs (are not valid|cannot be)", re.IGNORECASE)
+_DIED = re.compile(r"^The worker process |failed: (SystemExit|KeyboardInterrupt)\b")
+
+
+def kind_of(text: str) -> Kind:
+    """What a 500 is about: outputs that are not valid, a worker that ended, or else an error that was raised."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if _INVALID.search(first):
+        return "invalid"
+    return "died" if _DIED.search(first) else "raised"
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether the server's words mean that the kernel killed the model's process for memory."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return bool(re.search(r"was killed.*(out of memory|SIGKILL)", first))
+
+
+def _cast_hint(text: str) -> str | None:
+    if "numpy" not in text and "ndarray" not in text and "Tensor" not in text:
+        return None
+    return "cast to plain Python: .tolist() for arrays and masks, int(...), float(...), str(...) for single values"

@@ -1,0 +1,102 @@
+"""What to do about the errors that model code raises most, by the words in its traceback."""
+
+from __future__ import annotations
+
+import re
+
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"SystemExit",
+        "remove the call of exit(), quit() or sys.exit(), or of argparse, which exits on the server's own arguments",
+    ),
+    (
+        r"ImportError: libGL\.so|libgthread-2\.0",
+        "the image lacks a system library: use opencv-python-headless instead of opencv-python",
+    ),
+    (
+        r"No module named '([\w.]+)'",
+        "add the package that holds `{0}` to .mdai/requirements.txt, or its folder to the archive if it is your own",
+    ),
+    (
+        r"ImportError: cannot import name '(\w+)' from '([\w.]+)'",
+        "the installed version of `{1}` has no `{0}`: pin the version that you trained with in .mdai/requirements.txt",
+    ),
+    (
+        r"has no attribute 'get_value'",
+        "the method of BytesIO is called `getvalue()`: image_buffer.getvalue()",
+    ),
+    (
+        r"module 'numpy' has no attribute '(\w+)'|module 'np' has no attribute '(\w+)'",
+        "numpy removed that name: use the plain Python type, or pin an older numpy in .mdai/requirements.txt",
+    ),
+    (
+        r"FileNotFoundError: .*'(/(?:home|Users|content|mnt|workspace|root)/[^']*)'",
+        "`{0}` is a path of another machine: put the file into the archive and build its path from "
+        "os.path.dirname(os.path.dirname(__file__))",
+    ),
+    (
+        r"FileNotFoundError: .*?'([^']+)'",
+        "put `{0}` into the archive, and build its path from os.path.dirname(os.path.dirname(__file__))",
+    ),
+    (
+        r"Read-only file system: '([^']*)'",
+        "the image's file system is read-only: write to tempfile.gettempdir() instead of `{0}`",
+    ),
+    (
+        r"PermissionError: .*'([^']*)'",
+        "the model runs as a user without rights on `{0}`: write to tempfile.gettempdir()",
+    ),
+    (
+        r"No CUDA GPUs are available|Found no NVIDIA driver|Torch not compiled with CUDA|"
+        r"Attempting to deserialize object on a CUDA device",
+        "this machine has no GPU: choose the device with torch.cuda.is_available() and load weights with map_location",
+    ),
+    (
+        r"Can't get attribute|ModuleNotFoundError.*pickle|Ran out of input|invalid load key",
+        "the weights were saved by other code, or are a Git LFS pointer: check the file that is in the archive",
+    ),
+    (
+        r"InvalidDicomError|File is missing DICOM File Meta Information",
+        'skip what is no DICOM: if file["content_type"] != "application/dicom": continue',
+    ),
+    (
+        r"Unable to decode|no available handlers|missing dependencies|not able to decode|"
+        r"Unable to decompress",
+        "list pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg in .mdai/requirements.txt, at versions that fit "
+        "your pydicom",
+    ),
+    (
+        r"KeyError: '(annotations|args|label_classes|dicom_tags)'",
+        'read it with data.get("{0}"): it may be missing',
+    ),
+    (
+        r"Name or service not known|Temporary failure in name resolution|Max retries exceeded|URLError",
+        "models run without a network: put what is downloaded into the archive",
+    ),
+    (
+        r"MemoryError|DefaultCPUAllocator: can't allocate memory|Cannot allocate memory",
+        "the model needs more memory than it was given: raise the limit (`--memory`), or load less at once",
+    ),
+)
+_TRACEBACK = "Traceback (most recent call last)"
+
+
+def hint(text: str) -> str | None:
+    """What mends the error that this traceback tells of, where that is known."""
+    tail = text[-20_000:]
+    for pattern, advice in _HINTS:
+        if found := re.search(pattern, tail):
+            return advice.format(*(group or "" for group in found.groups()))
+    return None
+
+
+def headline(text: str) -> str:
+    """The line that matters most: the error that ends the last traceback, or the first line that says anything."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    starts = [index for index, line in enumerate(lines) if _TRACEBACK in line]
+    for line in lines[starts[-1] + 1 :] if starts else ():
+        if re.match(r"[A-Za-z_][\w.]*(: |$)", line):
+            return line
+    return lines[0].strip()

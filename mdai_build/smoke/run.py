@@ -1,0 +1,350 @@
+"""Runs a smoke test: waits for the model, tries every endpoint, sends every request, measures."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mdai_build.engine.target import Target
+from mdai_build.errors import Location, Problem
+from mdai_build.smoke import failures
+from mdai_build.smoke.answers import check_answer
+from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.smoke.plan import SmokePlan
+from mdai_build.smoke.request import Demand, SmokeRequest
+from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
+
+MSGPACK = "application/msgpack"
+_POLL_SECONDS = (0.05, 0.5)
+_EXIT_NOTICE_SECONDS = 3.0
+_REPEAT_BUDGET_SECONDS = 10.0
+_ENDPOINT_SECONDS = 10.0
+
+
+class _StopError(Exception):
+    """The target cannot be asked further; the check that says why has been told."""
+
+
+def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], None]) -> SmokeResult:
+    """Tries a served model; every check is told to `on_check` as soon as it is decided.
+
+    A model fails when it does not load, ends its process, answers wrongly, leaves a required request unanswered, or
+    answers none of the synthetic ones. What it refuses besides is a warning: not every model eats every image.
+    """
+    with Client(target.url) as client:
+        run = _Run(target, plan, client, on_check)
+        try:
+            run.wait_until_ready()
+            run.try_endpoints()
+            for request in plan.requests:
+                run.send(request)
+            run.judge()
+            run.measure()
+        except _StopError:
+            pass
+        return run.result()
+
+
+@dataclass
+class _Run:
+    """The state of one smoke test."""
+
+    target: Target
+    plan: SmokePlan
+    client: Client
+    on_check: Callable[[Check], None]
+    checks: list[Check] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    refusals: list[tuple[SmokeRequest, tuple[Problem, ...]]] = field(default_factory=list)
+    load_seconds: float | None = None
+    first_seconds: float | None = None
+    later_seconds: float | None = None
+    api_version: str | None = None
+
+    def result(self) -> SmokeResult:
+        return SmokeResult(
+            checks=tuple(self.checks),
+            answers=tuple(self.answers),
+            load_seconds=self.load_seconds,
+            first_seconds=self.first_seconds,
+            later_seconds=self.later_seconds,
+            peak_memory=self._peak_memory(),
+            api_version=self.api_version,
+        )
+
+    def _peak_memory(self) -> int | None:
+        """The target's own figure or the worker's, whichever saw more: engines tell samples, not the peak."""
+        worker = self._status().get("worker_peak_bytes")
+        seen = [self.target.peak_memory(), worker if isinstance(worker, int) else None]
+        return max((value for value in seen if value), default=None)
+
+    def tell(
+        self, name: str, outcome: Outcome, seconds: float, message: str, problems: tuple[Problem, ...] = ()
+    ) -> None:
+        check = Check(name, outcome, seconds, message, problems)
+        self.checks.append(check)
+        self.on_check(check)
+
+    def fail(self, name: str, seconds: float, *problems: Problem) -> None:
+        self.tell(name, "failed", seconds, problems[0].what, problems)
+
+    # ---- loading ----
+
+    def wait_until_ready(self) -> None:
+        """Follows the target until the model has loaded; stops at once when it cannot load any more."""
+        begin = time.monotonic()
+        pause, longest = _POLL_SECONDS
+        last = "nothing answered"
+        while True:
+            problem = None
+            try:
+                reply = self.client.get("/ready")
+                last = f"GET /ready answered {reply.status}"
+                if reply.status == 200:
+                    break
+                problem = self._load_failure(reply)
+            except NoReplyError:
+                pass
+            except (TooSlowError, TooLargeError) as error:
+                last = f"GET /ready: {error}"
+            waited = time.monotonic() - begin
+            state = self.target.state()
+            if not state.running:
+                problem = failures.exited(self.target, state, "while the model was loaded")
+            elif problem is None and waited > self.plan.ready_seconds:
+                problem = failures.not_ready(self.plan.ready_seconds, self.target, last)
+            if problem is not None:
+                self.fail("model loads", waited, problem)
+                raise _StopError
+            time.sleep(pause)
+            pause = min(pause * 1.3, longest)
+        told = self._status().get("load_seconds")
+        # The server's own figure, since a container may have been loading before we began to wait.
+        self.load_seconds = float(told) if isinstance(told, (int, float)) else time.monotonic() - begin
+        self.tell("model loads", "passed", self.load_seconds, f"ready after {self.load_seconds:.1f} s")
+
+    def _status(self) -> dict[str, Any]:
+        """What the server tells of itself; nothing where an image of other make has no /status."""
+        try:
+            status = json.loads(self.client.get("/status").body)
+        except (NoReplyError, TooSlowError, TooLargeError, ValueError, RecursionError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def _load_failure(self, reply: Reply) -> Problem | None:
+        """Why the model will never be ready, as far as the server says so."""
+        if reply.status != 503:
+            return None
+        if self._status().get("state") != "failed":
+            return None
+        return failures.load_failed(reply.text, failures.log_tail(self.target))
+
+    # ---- endpoints ----
+
+    def try_endpoints(self) -> None:
+        """The small endpoints, and the two requests that are not requests."""
+        reply = self._endpoint("GET /healthz", 200, lambda: self.client.get("/healthz", _ENDPOINT_SECONDS))
+        reply = self._endpoint("GET /version", 200, lambda: self.client.get("/version", _ENDPOINT_SECONDS))
+        if reply is not None:
+            self.api_version = re.sub(r"[^\w.+-]", "", reply.text)[:32]
+        self._endpoint("refuses another content type", 400, lambda: self._post(b"{}", "application/json"))
+        self._endpoint("refuses what is not msgpack", 500, lambda: self._post(b"\xc1", MSGPACK))
+
+    def _post(self, body: bytes, content_type: str) -> Reply:
+        return self.client.post("/inference", body, content_type, _ENDPOINT_SECONDS)
+
+    def _endpoint(self, name: str, status: int, ask: Callable[[], Reply]) -> Reply | None:
+        begin = time.monotonic()
+        try:
+            reply = ask()
+            seen = f"answered {reply.status}"
+        except (TooSlowError, TooLargeError) as error:
+            reply, seen = None, str(error)
+        except NoReplyError:
+            self._stop_if_gone(name, begin, f"during {name}")
+            reply, seen = None, "the connection broke"
+        seconds = time.monotonic() - begin
+        if reply is not None and reply.status == status:
+            self.tell(name, "passed", seconds, seen)
+            return reply
+        problem = Problem(
+            code="smoke.endpoint",
+            what=f"{name}: {seen}",
+            expected=f"status {status}",
+            next_step="the image's server is not one that keeps the interface; build the image anew with mdai-build",
+            details=reply.text[:2000] if reply else failures.log_tail(self.target),
+        )
+        self.fail(name, seconds, problem)
+        return None
+
+    def _stop_if_gone(self, name: str, begin: float, while_doing: str) -> None:
+        """Ends the test when the target has exited; its end may show a moment after its connections broke."""
+        deadline = time.monotonic() + _EXIT_NOTICE_SECONDS
+        while time.monotonic() < deadline:
+            state = self.target.state()
+            if not state.running:
+                self.fail(name, time.monotonic() - begin, failures.exited(self.target, state, while_doing))
+                raise _StopError
+            time.sleep(0.1)
+
+    # ---- requests ----
+
+    def send(self, request: SmokeRequest) -> None:
+        """Sends one request and judges the answer, as far as it can be judged by itself."""
+        name = request.name
+        begin = time.monotonic()
+        try:
+            reply = self.client.post("/inference", request.body(), MSGPACK, self.plan.predict_seconds)
+        except TooSlowError:
+            problem = failures.too_slow(name, self.plan.predict_seconds, self.target)
+            self.fail(name, time.monotonic() - begin, problem)
+            raise _StopError from None  # it is busy with this one for who knows how long
+        except TooLargeError as error:
+            self.fail(name, time.monotonic() - begin, _bad_answer(name, f"the answer is too large: {error}"))
+            return
+        except NoReplyError as error:
+            self._stop_if_gone(name, begin, f"while it predicted sample {name}")
+            self.fail(name, time.monotonic() - begin, _bad_answer(name, f"the connection broke: {error}"))
+            return
+        if reply.status == 500:
+            self._failed(request, reply)
+        elif reply.status != 200 or reply.content_type not in (MSGPACK, "application/x-msgpack"):
+            what = f"answered {reply.status} with content type {reply.content_type or '(none)'}"
+            self.fail(name, reply.seconds, _bad_answer(name, what, reply.text[:2000]))
+        else:
+            self._answered(request, reply)
+
+    def _failed(self, request: SmokeRequest, reply: Reply) -> None:
+        kind = failures.kind_of(reply.text)
+        if kind == "died":
+            self.fail(request.name, reply.seconds, failures.worker_died(request.name, reply.text))
+            raise _StopError
+        if kind == "invalid":
+            self._invalid(request, reply.seconds, (failures.invalid(request.name, reply.text),))
+        else:
+            self._refused(request, reply.seconds, (failures.refused(request.name, reply.text),))
+
+    def _answered(self, request: SmokeRequest, reply: Reply) -> None:
+        import msgpack
+
+        try:
+            outputs = msgpack.unpackb(reply.body, raw=False, strict_map_key=False)
+        except Exception as error:  # noqa: BLE001  # msgpack raises many kinds for bytes that are not msgpack
+            self.fail(request.name, reply.seconds, _bad_answer(request.name, f"the body is not msgpack: {error}"))
+            return
+        findings = check_answer(request, outputs)
+        is_list = isinstance(outputs, list)
+        self.answers.append(
+            Answer(request, tuple(outputs) if is_list else (), reply.seconds, valid=not findings.problems)
+        )
+        if findings.problems:
+            self._invalid(request, reply.seconds, findings.problems)
+            return
+        outcome: Outcome = "warning" if findings.warnings else "passed"
+        self.tell(request.name, outcome, reply.seconds, _summary(outputs), findings.warnings)
+
+    def _invalid(self, request: SmokeRequest, seconds: float, problems: tuple[Problem, ...]) -> None:
+        if request.demand is Demand.UNUSUAL:
+            self._refused(request, seconds, problems)
+        else:
+            self.fail(request.name, seconds, *problems)
+
+    def _refused(self, request: SmokeRequest, seconds: float, problems: tuple[Problem, ...]) -> None:
+        """A request that the model may do without, unless it does without all."""
+        if request.demand is Demand.REQUIRED:
+            self.fail(request.name, seconds, *problems)
+            return
+        self.refusals.append((request, problems))
+        self.tell(request.name, "warning", seconds, f"not supported by this model: {problems[0].what}", problems)
+
+    # ---- the whole ----
+
+    def judge(self) -> None:
+        """Whether what the model answered makes up for what it refused."""
+        useful = [answer for answer in self.answers if answer.valid and answer.outputs]
+        sent = len(self.plan.requests)
+        if useful:
+            self.tell("answers", "passed", 0.0, f"{len(useful)} of {sent} requests have outputs")
+            return
+        if any(not check.passed for check in self.checks):
+            return  # it is told already
+        usual = [(request, found) for request, found in self.refusals if request.demand is Demand.EXPECTED]
+        if usual:
+            self.tell(
+                "answers",
+                "failed",
+                0.0,
+                f"the model gave no outputs for any of {sent} requests",
+                _distinct(usual),
+            )
+            return
+        problem = Problem(
+            code="smoke.no-outputs",
+            what=f"the model gave an empty list for all of {sent - len(self.refusals)} requests that it answered",
+            expected="outputs for at least one sample",
+            next_step="if that is right for synthetic images, bring your own: `--samples DIR` or .mdai/smoke.yaml",
+        )
+        self.tell("answers", "warning", 0.0, problem.what, (problem,))
+
+    def measure(self) -> None:
+        """Sends the first request with outputs again, for the time of later answers."""
+        useful = [answer for answer in self.answers if answer.valid and answer.outputs] or self.answers
+        if not useful:
+            return
+        first = useful[0]
+        self.first_seconds = first.seconds
+        times: list[float] = []
+        body = first.request.body()
+        while len(times) < self.plan.repeats and sum(times) + first.seconds < _REPEAT_BUDGET_SECONDS:
+            try:
+                reply = self.client.post("/inference", body, MSGPACK, self.plan.predict_seconds)
+                seen, details = f"answered {reply.status}", reply.text[:20_000]
+            except (NoReplyError, TooSlowError, TooLargeError) as error:
+                seen, details = str(error), failures.log_tail(self.target)
+            if seen != "answered 200":
+                problem = Problem(
+                    code="smoke.not-repeatable",
+                    what=f"the same request again: {seen}",
+                    where=Location(file=f"sample {first.request.name}"),
+                    expected="200, as the first time",
+                    next_step="look for state that `predict` leaves behind in the model",
+                    details=details,
+                )
+                self.fail("answers again", sum(times), problem)
+                return
+            times.append(reply.seconds)
+        if times:
+            self.later_seconds = statistics.median(times)
+            self.tell("answers again", "passed", sum(times), f"{self.later_seconds:.3f} s each")
+
+
+def _bad_answer(name: str, what: str, details: str | None = None) -> Problem:
+    return Problem(
+        code="smoke.bad-answer",
+        what=f"POST /inference: {what}",
+        where=Location(file=f"sample {name}"),
+        expected=f"200 with {MSGPACK}, or 500 with a text that says why",
+        next_step="the image's server is not one that keeps the interface; build the image anew with mdai-build",
+        details=details,
+    )
+
+
+def _summary(outputs: list[Any]) -> str:
+    kinds: dict[str, int] = {}
+    for output in outputs:
+        kinds[output["type"]] = kinds.get(output["type"], 0) + 1
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no outputs"
+
+
+def _distinct(refusals: list[tuple[SmokeRequest, tuple[Problem, ...]]]) -> tuple[Problem, ...]:
+    """The problems without those that say the same of another sample."""
+    seen: dict[str, Problem] = {}
+    for _, problems in refusals:
+        for problem in problems:
+            seen.setdefault(problem.what, problem)
+    return tuple(seen.values())

@@ -1,0 +1,218 @@
+"""`.mdai/smoke.yaml`: what a model's author says about how to try the model."""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.smoke.request import Scope
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from mdai_build.bundle import UnpackedBundle
+
+SMOKE_FILE = ".mdai/smoke.yaml"
+
+_Place = tuple[str | int, ...]
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Label(_Strict):
+    """The label of a class, as the model's card on the interface has it (specification, input schema)."""
+
+    id: str = ""
+    name: str
+    type: Annotated[Literal["GLOBAL", "LOCAL"], BeforeValidator(_upper)] = "GLOBAL"
+    scope: Annotated[Literal["INSTANCE", "SERIES", "STUDY", "EXAM"], BeforeValidator(_upper)] = "INSTANCE"
+    annotation_mode: str | None = None
+    short_name: str = ""
+    description: str = ""
+    parent_id: str | None = None
+
+
+class LabelClass(_Strict):
+    """One entry of `label_classes`."""
+
+    class_index: int = Field(ge=0)
+    label: Label
+
+    def as_body(self) -> dict[str, Any]:
+        """The entry as the interface sends it; an id is made where the author gave none."""
+        label = self.label.model_dump()
+        label["id"] = label["id"] or f"L_{self.class_index:06d}"
+        return {"class_index": self.class_index, "label": label}
+
+
+class Expect(_Strict):
+    """What must hold of the outputs of every sample."""
+
+    min_outputs: int | None = Field(default=None, ge=0)
+    max_outputs: int | None = Field(default=None, ge=0)
+    types: list[Literal["NONE", "ANNOTATION", "DICOM", "IMAGE", "TEXT"]] = []
+    class_indices: list[int] = []
+
+
+class SmokeFile(_Strict):
+    """The whole file. Every key may be left out."""
+
+    scope: Annotated[Scope | None, BeforeValidator(_upper)] = None
+    samples: Annotated[list[str], BeforeValidator(_as_list)] = []
+    """Files, folders or patterns, relative to the model root (the folder that holds `.mdai`)."""
+    label_classes: list[LabelClass] = []
+    annotations: list[dict[str, Any]] = []
+    args: dict[str, str] = {}
+    expect: Expect = Expect()
+
+
+def parse_smoke_file(text: str, file: str = SMOKE_FILE) -> SmokeFile:
+    """Reads smoke.yaml.
+
+    Raises:
+        BundleError: with every problem at once, each with its line.
+    """
+    lines = text.splitlines()
+    try:
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        if alias := next((event for event in events if isinstance(event, yaml.AliasEvent)), None):
+            raise BundleError(
+                _problem(
+                    file,
+                    lines,
+                    alias.start_mark.line if alias.start_mark else 0,
+                    "aliases (*name) are not supported here",
+                )
+            )
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        places = dict(_places(node)) if node is not None else {}
+        if duplicates := [mark for place, mark in places.items() if place and place[-1] == _DUPLICATE]:
+            raise BundleError(_problem(file, lines, line, "this key stands here twice") for line in duplicates)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = f"this is not YAML: {error.problem or error.context}"
+        raise BundleError(_problem(file, lines, mark.line if mark else 0, what)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BundleError(_problem(file, lines, 0, f"this is not YAML: {str(error)[:200]}")) from None
+    try:
+        return SmokeFile.model_validate({} if data is None else data)
+    except ValidationError as error:
+        raise BundleError(
+            _from_pydantic(file, lines, places, found) for found in error.errors(include_url=False)
+        ) from None
+
+
+_DUPLICATE = "\0duplicate"
+
+
+def _places(node: yaml.Node, place: _Place = ()) -> Iterator[tuple[_Place, int]]:
+    """The line (from 0) of every key and list element; a key that stands twice is marked."""
+    yield place, node.start_mark.line
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                yield (*place, name, _DUPLICATE), key.start_mark.line
+            seen.add(name)
+            yield from _places(value, (*place, name))
+            yield (*place, name), key.start_mark.line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _places(value, (*place, index))
+
+
+def _problem(file: str, lines: list[str], line: int, what: str, **more: Any) -> Problem:
+    key = more.pop("key", None)
+    source = lines[line] if line < len(lines) else None
+    return Problem(
+        code=more.pop("code", "smoke.yaml"),
+        what=what,
+        where=Location(file=file, line=line + 1, key=key, source=source),
+        **more,
+    )
+
+
+def _from_pydantic(file: str, lines: list[str], places: dict[_Place, int], found: ErrorDetails) -> Problem:
+    location: _Place = tuple(found["loc"])
+    known = location
+    while known and known not in places:
+        known = known[:-1]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    line = places.get(known, 0)
+    if found["type"] == "extra_forbidden":
+        names = _fields_at(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), names, 1)
+        return _problem(
+            file,
+            lines,
+            line,
+            f"unknown key `{key}`",
+            key=key,
+            code="smoke.unknown-key",
+            expected=f"one of {', '.join(names)}",
+            next_step=f"did you mean `{near[0]}`?" if near else "remove it",
+        )
+    shown = repr(found["input"])
+    message = found["msg"][0].lower() + found["msg"][1:]
+    what = f"`{key}`: {message}" if key else f"the file: {message}"
+    if found["type"] != "missing":
+        what += f", found {shown if len(shown) <= 80 else shown[:77] + '...'}"
+    next_step = "put the value in quotes" if found["type"] == "string_type" else "correct the value"
+    return _problem(file, lines, line, what, key=key or None, code="smoke.value", next_step=next_step)
+
+
+def _fields_at(place: _Place) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"expect": Expect, "label_classes": LabelClass, "label": Label}
+    names = [part for part in place if isinstance(part, str)]
+    return list((models.get(names[-1], SmokeFile) if names else SmokeFile).model_fields)
+
+
+def bundled_samples(smoke_file: SmokeFile, unpacked: UnpackedBundle) -> dict[str, Path]:
+    """The files of the bundle that `samples` names, by path.
+
+    Raises:
+        BundleError: an entry that names no file of the bundle.
+    """
+    sources = {file.path: file.source for file in unpacked.files}
+    found: dict[str, Path] = {}
+    problems = []
+    for entry in smoke_file.samples:
+        name = posixpath.normpath(entry.replace("\\", "/"))
+        if name == ".":
+            matching = list(sources)
+        else:
+            matching = [p for p in sources if p == name or p.startswith(name + "/") or fnmatchcase(p, name)]
+        if not matching:
+            problems.append(
+                Problem(
+                    code="smoke.no-samples",
+                    what=f"samples: the bundle has no file `{entry}`",
+                    where=Location(file=SMOKE_FILE, key="samples"),
+                    expected="a file, folder or pattern, relative to the folder that holds .mdai",
+                    next_step="add the files to the bundle, or correct the path",
+                )
+            )
+        found.update({path: sources[path] for path in sorted(matching)})
+    if problems:
+        raise BundleError(problems)
+    return found
