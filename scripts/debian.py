@@ -18,14 +18,14 @@ class Unavailable(Exception):
     """Something that the script needs cannot be had here; the text says what, and what to do next."""
 
 
-def codename() -> str:
-    """The code name of the Debian release that runs here.
+def codename(release_file: Path = Path("/etc/os-release")) -> str:
+    """The code name of the Debian release that runs here, from os-release(5).
 
     Raises:
         Unavailable: another distribution, or not root.
     """
     try:
-        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+        lines = release_file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         lines = []
     release = dict(line.split("=", 1) for line in lines if "=" in line)

@@ -37,6 +37,7 @@ HOST_PACKAGES = ["runc", "iptables"]
 CLIENT_PROGRAMS = ["usr/bin/docker", "usr/libexec/docker/cli-plugins/docker-buildx"]
 START_SECONDS = 60
 STOP_SECONDS = 30
+ANSWER_SECONDS = 10
 # <linux/sockios.h>
 SIOCBRADDBR, SIOCBRDELBR, SIOCGIFFLAGS, SIOCSIFFLAGS = 0x89A0, 0x89A1, 0x8913, 0x8914
 IFF_UP = 1
@@ -225,7 +226,7 @@ def ask(command: list[str], environment: dict[str, str] | None) -> str | None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=ANSWER_SECONDS,
         check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else None

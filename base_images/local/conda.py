@@ -19,7 +19,14 @@ from pathlib import Path
 
 import yaml
 from rattler import Channel, Gateway, MatchSpec, VirtualPackage, install, solve
-from rattler.exceptions import FetchRepoDataError, GatewayError, InvalidMatchSpecError, SolverError
+from rattler.exceptions import (
+    FetchRepoDataError,
+    GatewayError,
+    InstallerError,
+    InvalidMatchSpecError,
+    LinkError,
+    SolverError,
+)
 
 BASE = Path("/opt/conda")
 
@@ -46,7 +53,7 @@ def create(
         final_prefix: where the environment will lie in the end, if elsewhere.
 
     Raises:
-        CondaError: nothing satisfies the specifications, or a channel cannot be read.
+        CondaError: nothing satisfies the specifications, a channel cannot be read, or a package cannot be linked.
     """
     if (prefix / "conda-meta").exists():
         shutil.rmtree(prefix)
@@ -61,6 +68,8 @@ def create(
         raise CondaError(f"no set of packages in {', '.join(channels)} satisfies this:\n{problem}") from problem
     except (GatewayError, FetchRepoDataError) as problem:
         raise CondaError(f"cannot read the channels {', '.join(channels)}: {problem}") from problem
+    except (InstallerError, LinkError) as problem:
+        raise CondaError(f"cannot make {prefix}: {problem}") from problem
 
 
 async def _solve_and_link(
