@@ -21,7 +21,7 @@ Decisions that the sources leave open, and why:
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Iterable
 
 from .values import (
     Report,
@@ -44,20 +44,20 @@ API_VERSION = "0.3"
 OUTPUT_TYPES = ("NONE", "ANNOTATION", "DICOM", "IMAGE", "TEXT")
 EXPLANATION_MAX_BYTES = 64 * 1024 * 1024
 
-_REQUIRED_KEYS = {
+_REQUIRED_KEYS: dict[str, tuple[str, ...]] = {
     "NONE": ("study_uid",),
     "TEXT": ("study_uid",),
     "ANNOTATION": ("study_uid", "class_index"),
     "IMAGE": ("study_uid", "class_index", "images"),
     "DICOM": ("study_uid", "class_index", "images"),
-}  # type: Dict[str, Tuple[str, ...]]
-_DATA_KINDS = {
+}
+_DATA_KINDS: dict[str, tuple[str, ...]] = {
     "mask": ("mask",),
     "vertices": ("vertices",),
     "bounding box": ("x", "y", "width", "height"),
     "location": ("x", "y"),
     "video frames": ("start_frame_number", "end_frame_number"),
-}  # type: Dict[str, Tuple[str, ...]]
+}
 _IMAGE_OUTPUT_TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
 _EXPLANATION_KEYS = ("name", "description", "content", "content_type")
 # A softmax in single precision sums to a little more than one.
@@ -65,7 +65,7 @@ _PROBABILITY_TOLERANCE = 1e-6
 _ROWS_REPORTED = 3
 
 
-def check_outputs(outputs: Any, limit: int = 20) -> List[Violation]:
+def check_outputs(outputs: Any, limit: int = 20) -> list[Violation]:
     """Everything that is wrong with what ``predict`` returned; an empty list when nothing is.
 
     At most ``limit`` violations are listed, and a last one counts the rest.
@@ -81,7 +81,7 @@ def check_outputs(outputs: Any, limit: int = 20) -> List[Violation]:
     return report.result("outputs")
 
 
-def check_request(data: Any, limit: int = 20) -> List[Violation]:
+def check_request(data: Any, limit: int = 20) -> list[Violation]:
     """Everything that is wrong with a decoded request; an empty list when nothing is.
 
     What model code indexes into has to be there and of its type. Keys that the document does not name pass, since
@@ -145,7 +145,7 @@ def _check_input_file(report: Report, place: str, file: Any) -> None:
         report.add(place + ".dicom_tags", "expected a map", tags)
 
 
-def _maps(report: Report, data: Dict[str, Any], key: str) -> Iterable[Tuple[int, Dict[str, Any]]]:
+def _maps(report: Report, data: dict[str, Any], key: str) -> Iterable[tuple[int, dict[str, Any]]]:
     values = data.get(key)
     if values is None:
         return
@@ -162,7 +162,7 @@ def _maps(report: Report, data: Dict[str, Any], key: str) -> Iterable[Tuple[int,
 def _check_optional(
     report: Report,
     place: str,
-    values: Dict[str, Any],
+    values: dict[str, Any],
     keys: Iterable[str],
     check: Callable[[Report, str, Any], bool],
 ) -> None:
@@ -301,7 +301,7 @@ def _check_data(report: Report, place: str, data: Any) -> None:
             report.add(place, "start_frame_number {} comes after end_frame_number {}".format(start, end))
 
 
-def _data_kind(data: Dict[Any, Any]) -> Optional[str]:
+def _data_kind(data: dict[Any, Any]) -> str | None:
     for kind, signs in _DATA_SIGNS:
         if any(sign in data for sign in signs):
             return kind
@@ -357,7 +357,7 @@ def _check_vertices(report: Report, place: str, vertices: Any) -> None:
     check_numbers(report, numbers, lambda i: "{}[{}][{}]".format(place, i // 2, i % 2))
 
 
-_OUTPUT_CHECKS = {
+_OUTPUT_CHECKS: dict[str, Callable[[Report, str, Any], Any]] = {
     "study_uid": _check_study_uid,
     "series_uid": check_text,
     "instance_uid": check_text,
@@ -370,9 +370,9 @@ _OUTPUT_CHECKS = {
     "explanations": _check_explanations,
     "images": _check_images,
     "image_output_tags": _check_image_output_tags,
-}  # type: Dict[str, Callable[[Report, str, Any], Any]]
+}
 _OUTPUT_KEYS = ("type", *_OUTPUT_CHECKS)
-_DATA_CHECKS = {
+_DATA_CHECKS: dict[str, Callable[[Report, str, Any], Any]] = {
     "mask": _check_mask,
     "vertices": _check_vertices,
     "x": check_int,
@@ -381,4 +381,4 @@ _DATA_CHECKS = {
     "height": check_index,
     "start_frame_number": check_index,
     "end_frame_number": check_index,
-}  # type: Dict[str, Callable[[Report, str, Any], Any]]
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import marshal
 import math
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 _INTEGER_RANGE = (-(2**63), 2**64)
 
@@ -34,7 +34,7 @@ class Report:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._found = []  # type: List[Violation]
+        self._found: list[Violation] = []
         self._count = 0
 
     def add(self, path: str, message: str, *found: Any) -> None:
@@ -42,7 +42,7 @@ class Report:
         if self._count <= self._limit:
             self._found.append(Violation(path, message, _shown(found[0]) if found else ""))
 
-    def result(self, root: str) -> List[Violation]:
+    def result(self, root: str) -> list[Violation]:
         rest = self._count - len(self._found)
         if rest:
             return [*self._found, Violation(root, "{} more problems are not listed".format(rest), "")]
@@ -136,7 +136,7 @@ def check_bytes(report: Report, place: str, value: Any) -> bool:
 
 
 def check_keys(
-    report: Report, place: str, values: Dict[Any, Any], known: Sequence[str], required: bool = False
+    report: Report, place: str, values: dict[Any, Any], known: Sequence[str], required: bool = False
 ) -> None:
     for key in values:
         if not (isinstance(key, str) and key in known):
@@ -149,7 +149,7 @@ def check_keys(
                 report.add(place, "the key `{}` is missing".format(key))
 
 
-def items(report: Report, place: str, value: Any, expected: str) -> Iterable[Tuple[str, Any]]:
+def items(report: Report, place: str, value: Any, expected: str) -> Iterable[tuple[str, Any]]:
     if not is_list(value):
         report.add(place, "expected {}".format(expected) + cast(value, "list"), value)
         return

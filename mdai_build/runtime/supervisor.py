@@ -1,0 +1,273 @@
+"""Keeps a worker with a loaded model at hand and gives it one request at a time, first come first served."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import os
+import time
+from typing import NamedTuple
+
+from .channel import Message
+from .log import Log
+from .memory import size_of, text_of
+from .process import WorkerLost, WorkerProcess
+from .processes import Reaper
+from .settings import Settings
+
+STARTING, READY, BUSY, FAILED = "starting", "ready", "busy", "failed"
+_IDLE_DEATHS = 3
+
+
+class Answer(NamedTuple):
+    """What became of a request: ``step`` is ``done``, or the step that failed with ``text`` telling why.
+
+    A done answer lies in the file ``fd``, which the receiver closes. ``seconds`` is by step.
+    """
+
+    step: str
+    text: str
+    fd: int | None
+    size: int
+    seconds: dict[str, float]
+
+
+class Job:
+    """A request that waits for its turn: its body in a memory file, and where the answer will be."""
+
+    def __init__(self, identity: str, body: int) -> None:
+        self.identity = identity
+        self.body: int | None = body
+        self.created = time.monotonic()
+        self.started: float | None = None
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def close_body(self) -> None:
+        if self.body is not None:
+            os.close(self.body)
+            self.body = None
+
+    def finish(self, answer: Answer) -> None:
+        """Hands the answer over, or drops it when the client has left."""
+        self.close_body()
+        if not self.answer.done():
+            self.answer.set_result(answer)
+        elif answer.fd is not None:
+            os.close(answer.fd)
+
+
+class Supervisor:
+    """The worker's life and the queue before it."""
+
+    def __init__(self, settings: Settings, reaper: Reaper, log: Log) -> None:
+        self._settings = settings
+        self._reaper = reaper
+        self._log = log
+        self._jobs: collections.deque[Job] = collections.deque()
+        self._wake = asyncio.Event()
+        self._reload = False
+        self._current: Job | None = None
+        self._worker: WorkerProcess | None = None
+        self._idle_deaths = 0
+        self.state = STARTING
+        self.reason = "the model is being loaded"
+        self.load_seconds: float | None = None
+        self.restarts = -1
+        self.peak_bytes = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def worker_pid(self) -> int | None:
+        return self._worker.pid if self._worker is not None and self._worker.alive else None
+
+    def submit(self, job: Job) -> None:
+        """Puts a job at the queue's end."""
+        self._jobs.append(job)
+        self._wake.set()
+
+    def withdraw(self, job: Job) -> None:
+        """Takes a job whose client has left out of the queue; one that runs is finished for nobody."""
+        job.answer.cancel()
+        with contextlib.suppress(ValueError):
+            self._jobs.remove(job)
+            job.close_body()
+
+    def reload(self) -> None:
+        """Starts the worker anew once it is idle."""
+        self._reload = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serves until cancelled."""
+        while True:
+            try:
+                await self._one_life()
+            finally:
+                if self._worker is not None:
+                    await asyncio.shield(self._worker.kill())
+                    self._reaper.kill_children()
+
+    def refuse_all(self, step: str, text: str) -> None:
+        """Answers everything that waits or runs with this failure."""
+        for job in [self._current, *self._jobs]:
+            if job is not None:
+                job.finish(_failure(step, text))
+        self._jobs.clear()
+
+    # ---- one worker's life ----
+
+    async def _one_life(self) -> None:
+        self._reload = False
+        self.restarts += 1
+        self.state = STARTING
+        started = time.monotonic()
+        self._worker = worker = WorkerProcess(self._reaper, self._log)
+        reason = await self._load(worker)
+        if reason is not None:
+            await self._stay_failed(reason)
+            return
+        self.load_seconds = time.monotonic() - started
+        self._log.write(f"the model is loaded after {self.load_seconds:.2f} s", worker=worker.pid)
+        self.state, self.reason = READY, ""
+        while not self._reload:
+            job = await self._next_job(worker)
+            if job is None:
+                return
+            self.state, self._current = BUSY, job
+            job.started = time.monotonic()
+            try:
+                survives = await self._serve(worker, job)
+            finally:
+                self._current = None
+            if not survives:
+                return
+            self.state = READY
+        self._log.write("the model is loaded anew, as asked by SIGHUP")
+        self.reason = "the model is being loaded anew"
+
+    async def _load(self, worker: WorkerProcess) -> str | None:
+        """Waits until the model is loaded; returns why it is not."""
+        limit = self._settings.load_timeout
+        try:
+            message = await worker.receive(limit)
+        except WorkerLost as lost:
+            return await self._with_output(f"While it loaded the model, the worker process {lost}.", worker)
+        except asyncio.TimeoutError:
+            await worker.abort()
+            return await self._with_output(f"The model did not load within {limit:g} s (MDAI_LOAD_TIMEOUT).", worker)
+        if message.content.get("event") == "loaded":
+            _close(message)
+            return None
+        if message.fd is None:
+            return "The worker process said what it should not."
+        try:
+            return text_of(message.fd)
+        finally:
+            _close(message)
+
+    async def _stay_failed(self, reason: str) -> None:
+        """A model that does not load is not tried again: the next attempt would fail as well."""
+        self.state, self.reason = FAILED, reason
+        self._log.write("the model is not loaded; the server stays up and says why on /ready")
+        self._log.write(reason)
+        if self._worker is not None:
+            await self._worker.leave()
+            self._reaper.kill_children()
+        while not self._reload:
+            self.refuse_all("load", reason)
+            await self._woken()
+
+    async def _next_job(self, worker: WorkerProcess) -> Job | None:
+        """The next in the queue; None when the worker has ended or is to be loaded anew."""
+        end = asyncio.ensure_future(worker.ended())
+        try:
+            while worker.alive and not self._reload:
+                if self._jobs:
+                    return self._jobs.popleft()
+                wake = asyncio.ensure_future(self._woken())
+                await asyncio.wait({wake, end}, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+        finally:
+            end.cancel()
+        if not worker.alive:
+            await self._died_idle(await worker.ended())
+        return None
+
+    async def _woken(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+
+    async def _died_idle(self, how: str) -> None:
+        self._idle_deaths += 1
+        self.reason = f"between two requests the worker process {how}; the model is being loaded again"
+        self._log.write(self.reason)
+        if self._idle_deaths >= _IDLE_DEATHS:
+            await self._stay_failed(
+                f"{self._idle_deaths} times in a row, without a request in between, the worker process {how}."
+            )
+
+    async def _serve(self, worker: WorkerProcess, job: Job) -> bool:
+        """One request through the worker; returns whether the worker can take another."""
+        assert job.body is not None
+        limit = self._settings.predict_timeout
+        try:
+            worker.forget_output()
+            worker.send({"id": job.identity}, job.body)
+            # The worker has the body now; what it has decoded need not stay in memory for us.
+            job.close_body()
+            message = await worker.receive(limit)
+        except WorkerLost as lost:
+            what = f"During this request the worker process {lost}."
+        except asyncio.TimeoutError:
+            await worker.abort()
+            what = f"The model took longer than {limit:g} s (MDAI_PREDICT_TIMEOUT) and was stopped."
+        else:
+            self._idle_deaths = 0
+            return await self._take(worker, job, message)
+        await worker.kill()
+        self._idle_deaths = 0
+        text = await self._with_output(what, worker)
+        self._log.write(what, request=job.identity)
+        self.state, self.reason = STARTING, what + " The model is being loaded again."
+        job.finish(_failure("worker", text))
+        return False
+
+    async def _take(self, worker: WorkerProcess, job: Job, message: Message) -> bool:
+        content = message.content
+        step, seconds = content.get("step"), content.get("seconds")
+        if content.get("id") != job.identity or not isinstance(step, str) or message.fd is None:
+            _close(message)
+            await worker.kill()
+            job.finish(_failure("worker", "The worker process answered something else than it was asked.\n"))
+            return False
+        with contextlib.suppress(TypeError, ValueError):
+            self.peak_bytes = max(self.peak_bytes, int(content.get("peak_bytes", 0)))
+        times = seconds if isinstance(seconds, dict) else {}
+        if step == "done":
+            job.finish(Answer(step, "", message.fd, size_of(message.fd), times))
+            return True
+        text = text_of(message.fd)
+        _close(message)
+        job.finish(Answer(step, text, None, 0, times))
+        if content.get("leaves"):
+            self.state, self.reason = STARTING, "the model ended its process; it is being loaded again"
+            await worker.leave()
+            return False
+        return True
+
+    async def _with_output(self, what: str, worker: WorkerProcess) -> str:
+        tail = await worker.output_tail()
+        return f"{what}\n\nLast lines that it printed:\n{tail}\n" if tail else what + "\n"
+
+
+def _failure(step: str, text: str) -> Answer:
+    return Answer(step, text, None, 0, {})
+
+
+def _close(message: Message) -> None:
+    if message.fd is not None:
+        os.close(message.fd)
