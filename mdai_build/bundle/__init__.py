@@ -1,0 +1,26 @@
+"""A path in, a `Bundle` out: safe members, the model root, the `.mdai` files; then its bytes on disk and a digest.
+
+`read_bundle` finds out what an archive or a folder holds without writing anything; `unpack_bundle` puts it into a
+store; `check_entry_point` reads mdai_deploy.py without importing it.
+"""
+
+from mdai_build.bundle.entry_point import check_entry_point
+from mdai_build.bundle.layout import missing_file
+from mdai_build.bundle.model import Bundle, Limits, Member, UnpackedBundle, UnpackedFile
+from mdai_build.bundle.names import shown, slug
+from mdai_build.bundle.read import read_bundle
+from mdai_build.bundle.unpack import unpack_bundle
+
+__all__ = [
+    "Bundle",
+    "Limits",
+    "Member",
+    "UnpackedBundle",
+    "UnpackedFile",
+    "check_entry_point",
+    "missing_file",
+    "read_bundle",
+    "shown",
+    "slug",
+    "unpack_bundle",
+]

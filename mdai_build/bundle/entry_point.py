@@ -1,0 +1,358 @@
+"""Reads mdai_deploy.py as text and as a syntax tree, never by importing it, and tells what is surely wrong with it.
+
+Interface document, "mdai_deploy.py": a class MDAIModel that is made without arguments and has a method `predict` that
+takes the data. What only might be wrong is a warning, or not told at all: the file may be meant for another Python than
+the one that reads it, and Python can make a class in many ways.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import re
+import sys
+import tokenize
+import warnings
+from collections.abc import Iterator, Sequence
+
+from mdai_build.bundle.layout import ENTRY_POINT, missing_file
+from mdai_build.bundle.model import Bundle
+from mdai_build.bundle.names import shown
+from mdai_build.errors import BundleError, Location, Problem
+
+CLASS = "MDAIModel"
+METHOD = "predict"
+_SKELETON = "class MDAIModel:\n    def __init__(self): ...\n    def predict(self, data): ..."
+_ABSOLUTE = re.compile(r"(/(home|Users|root|content|kaggle|mnt|media|Volumes|gdrive)/|[A-Za-z]:[\\/])[^\n]+")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+
+
+def check_entry_point(bundle: Bundle, python: str | None = None) -> tuple[Problem, ...]:
+    """Warnings about `.mdai/mdai_deploy.py`. `python` is the version that will run it, such as `3.8`, if it is known.
+
+    Raises:
+        BundleError: the file is missing, is no Python, or lacks what the interface asks for.
+    """
+    if not bundle.has(ENTRY_POINT):
+        paths = [member.path for member in bundle.members]
+        raise BundleError(missing_file(ENTRY_POINT, paths, "bundle.no-entry-point"))
+    source = _decode(bundle.read_bytes(ENTRY_POINT))
+    check = _Check(source)
+    tree = check.parse(python)
+    if tree is None:
+        return tuple(check.warnings)
+    check.check_class(tree)
+    check.check_buffers(tree)
+    check.check_paths(tree)
+    if check.errors:
+        raise BundleError(check.errors, check.warnings)
+    return tuple(check.warnings)
+
+
+def _decode(content: bytes) -> str:
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return io.TextIOWrapper(io.BytesIO(content), encoding, newline=None).read()
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise BundleError(
+            Problem(
+                "bundle.entry-point-encoding",
+                f"mdai_deploy.py is not readable as text: {shown(str(error))}",
+                Location(ENTRY_POINT),
+                "a Python file in UTF-8",
+                "save it as UTF-8 in your editor",
+            )
+        ) from None
+
+
+class _Check:
+    def __init__(self, source: str) -> None:
+        self._lines = source.split("\n")
+        self._source = source
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def _at(self, line: int | None, column: int | None = None) -> Location:
+        text = self._lines[line - 1] if line is not None and 0 < line <= len(self._lines) else None
+        return Location(ENTRY_POINT, line, column, source=shown(text) if text is not None else None)
+
+    def _at_node(self, node: ast.stmt | ast.expr) -> Location:
+        # The tree counts columns in bytes, a reader in characters.
+        line = self._lines[node.lineno - 1] if node.lineno <= len(self._lines) else ""
+        column = len(line.encode()[: node.col_offset].decode(errors="ignore")) + 1
+        return self._at(node.lineno, column)
+
+    def parse(self, python: str | None) -> ast.Module | None:
+        """The tree; None with a warning where a newer Python than ours may understand what we do not."""
+        target = tuple(int(part) for part in python.split(".")) if python else None
+        newer = target is not None and target > sys.version_info[:2]
+        # Grammar newer than the target's is refused by the parser where it can.
+        version = target if target is not None and target < sys.version_info[:2] else None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(self._source, ENTRY_POINT, feature_version=version)  # type: ignore[arg-type]
+        except SyntaxError as error:
+            problem = Problem(
+                "bundle.syntax-error",
+                f"mdai_deploy.py is not valid Python{f' {python}' if python else ''}: {shown(error.msg)}",
+                self._at(error.lineno, error.offset or None),
+                next_step=_syntax_advice(error, self._lines),
+            )
+        except (ValueError, RecursionError, MemoryError) as error:
+            reason = "it holds a NUL byte" if isinstance(error, ValueError) else "it is nested too deep"
+            problem = Problem(
+                "bundle.syntax-error", f"mdai_deploy.py is not valid Python: {reason}", Location(ENTRY_POINT)
+            )
+        if not newer:
+            raise BundleError(problem, self.warnings)
+        self.warnings.append(problem)
+        return None
+
+    def check_class(self, tree: ast.Module) -> None:
+        """There is an MDAIModel, made without arguments, with a `predict` that takes the data."""
+        bound = _Bound(tree.body)
+        if not bound.knows(CLASS):
+            names = sorted(bound.classes)
+            near = difflib.get_close_matches(CLASS.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
+            similar = next((name for name in names if name.lower() in near), None)
+            only = names[0] if len(names) == 1 and _has_method(bound.classes[names[0]], METHOD) else None
+            meant = similar or only
+            where = self._at_node(bound.classes[meant]) if meant else Location(ENTRY_POINT)
+            self.errors.append(
+                Problem(
+                    "bundle.no-model-class",
+                    f"there is no class {CLASS}" + (f", but `{shown(meant)}`" if meant else ""),
+                    where,
+                    f"a class {CLASS} with the methods __init__ and {METHOD}",
+                    f"rename `{shown(meant)}` to `{CLASS}`" if meant else f"add one:\n{_SKELETON}",
+                )
+            )
+            return
+        model = bound.classes.get(CLASS)
+        # A decorator, a metaclass or a base may bring the methods from elsewhere.
+        if model is None or model.decorator_list or model.keywords or not _has_no_base(model):
+            return
+        body = _Bound(model.body)
+        self._check_init(body.functions.get("__init__"))
+        if not body.knows(METHOD):
+            near = difflib.get_close_matches(METHOD, body.functions, n=1, cutoff=0.6)
+            outside = METHOD in bound.functions
+            advice = f"add `def {METHOD}(self, data):` to the class"
+            if near:
+                advice = f"rename `{shown(near[0])}` to `{METHOD}`"
+            elif outside:
+                advice = f"indent `def {METHOD}` of line {bound.functions[METHOD].lineno} into the class"
+            node = body.functions[near[0]] if near else model
+            self.errors.append(
+                Problem(
+                    "bundle.no-predict",
+                    f"{CLASS} has no method {METHOD}",
+                    self._at_node(node),
+                    f"def {METHOD}(self, data), which returns a list of outputs",
+                    advice,
+                )
+            )
+        elif METHOD in body.functions:
+            self._check_predict(body.functions[METHOD])
+
+    def _check_init(self, function: _Function | None) -> None:
+        if function is None or function.decorator_list:
+            return
+        required = _required(function.args, given=1)
+        if required:
+            self.errors.append(
+                Problem(
+                    "bundle.init-arguments",
+                    f"{CLASS}.__init__ asks for {', '.join(f'`{name}`' for name in required)}, "
+                    f"but {CLASS}() is made without arguments",
+                    self._at_node(function),
+                    "def __init__(self)",
+                    "give them default values, or set them inside __init__",
+                )
+            )
+
+    def _check_predict(self, function: _Function) -> None:
+        decorators = {d.id for d in function.decorator_list if isinstance(d, ast.Name)}
+        if len(decorators) != len(function.decorator_list) or decorators - {"staticmethod", "classmethod"}:
+            return
+        given = 1 if "staticmethod" in decorators else 2
+        arguments = function.args
+        positional = len(arguments.posonlyargs) + len(arguments.args)
+        required = _required(arguments, given)
+        expected = f"def {METHOD}(self, data)"
+        if positional < given and arguments.vararg is None:
+            fix = "add the parameter `data`" if positional else "add the parameters `self` and `data`"
+            self.errors.append(
+                Problem(
+                    "bundle.predict-arguments",
+                    f"{CLASS}.{METHOD} does not take the data",
+                    self._at_node(function),
+                    expected,
+                    fix,
+                )
+            )
+        elif required:
+            names = ", ".join(f"`{name}`" for name in required)
+            self.errors.append(
+                Problem(
+                    "bundle.predict-arguments",
+                    f"{CLASS}.{METHOD} asks for {names} beside the data, but gets the data alone",
+                    self._at_node(function),
+                    expected,
+                    "give them default values, or read them from data['args']",
+                )
+            )
+        self._check_result(function)
+
+    def _check_result(self, function: _Function) -> None:
+        inside = list(_within(function))
+        what = None
+        if isinstance(function, ast.AsyncFunctionDef):
+            what, advice = "is `async` and returns a coroutine", "remove `async`"
+        elif any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside):
+            what, advice = "yields and so returns a generator", "collect the outputs in a list and return it"
+        elif not any(isinstance(node, ast.Return) and node.value is not None for node in inside):
+            what, advice = "never returns a value", "end it with `return outputs`"
+        if what is not None:
+            self.warnings.append(
+                Problem(
+                    "bundle.predict-result",
+                    f"{CLASS}.{METHOD} {what}",
+                    self._at_node(function),
+                    "a list of outputs",
+                    advice,
+                )
+            )
+
+    def check_buffers(self, tree: ast.Module) -> None:
+        """`get_value()` on a BytesIO: a slip in the interface document's own example."""
+        buffers = set(_buffer_names(tree))
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Attribute) and node.attr == "get_value"):
+                continue
+            owner = node.value
+            if (isinstance(owner, ast.Name) and owner.id in buffers) or _makes_buffer(owner):
+                self.warnings.append(
+                    Problem(
+                        "bundle.get-value",
+                        "a BytesIO has no method `get_value`",
+                        self._at_node(node),
+                        next_step="write `getvalue()`",
+                    )
+                )
+
+    def check_paths(self, tree: ast.Module) -> None:
+        """Absolute paths of the author's own machine, which the image does not have."""
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+                continue
+            if _ABSOLUTE.fullmatch(node.value):
+                name = re.split(r"[\\/]", node.value.rstrip("\\/"))[-1]
+                self.warnings.append(
+                    Problem(
+                        "bundle.absolute-path-in-code",
+                        f"`{shown(node.value)}` is a path of your machine; the image does not have it",
+                        self._at_node(node),
+                        "a path relative to mdai_deploy.py",
+                        f"put the file into the model folder and write "
+                        f"os.path.join(os.path.dirname(os.path.dirname(__file__)), {shown(name)!r})",
+                    )
+                )
+
+
+class _Bound:
+    """The names that a body of statements binds, also inside its `if`, `try`, `with` and loops."""
+
+    def __init__(self, body: Sequence[ast.stmt]) -> None:
+        self.classes: dict[str, ast.ClassDef] = {}
+        self.functions: dict[str, _Function] = {}
+        self._others: set[str] = set()
+        waiting: list[ast.AST] = [*reversed(body)]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+            elif isinstance(node, _Function):
+                self.functions[node.name] = node
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                self._others.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self._others.add(node.id)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                # globals()[…], exec(…), setattr(…): names may come from anywhere.
+                self._others.update({"*"} if node.func.id in ("globals", "vars", "locals", "exec") else ())
+            if not isinstance(node, _Scope):
+                waiting.extend(list(ast.iter_child_nodes(node))[::-1])
+
+    def knows(self, name: str) -> bool:
+        """Whether the name is bound, or may be by a star import."""
+        return name in self.classes or name in self.functions or bool(self._others & {name, "*"})
+
+
+def _has_method(model: ast.ClassDef, name: str) -> bool:
+    return any(isinstance(node, _Function) and node.name == name for node in model.body)
+
+
+def _has_no_base(model: ast.ClassDef) -> bool:
+    return all(isinstance(base, ast.Name) and base.id == "object" for base in model.bases)
+
+
+def _required(arguments: ast.arguments, given: int) -> list[str]:
+    """Names of the parameters that must be passed beyond the first `given` positional ones."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    without_default = positional[: len(positional) - len(arguments.defaults)]
+    required = [argument.arg for argument in without_default[given:]]
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return required + [argument.arg for argument, default in keywords if default is None]
+
+
+def _within(function: _Function) -> Iterator[ast.AST]:
+    """The nodes of a function's body without those of functions and classes inside it."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, _Scope):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _makes_buffer(node: ast.expr | None) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
+    return name == "BytesIO"
+
+
+def _buffer_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _makes_buffer(node.value):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and _makes_buffer(node.value) and isinstance(node.target, ast.Name):
+            yield node.target.id
+        elif (
+            isinstance(node, ast.withitem)
+            and _makes_buffer(node.context_expr)
+            and isinstance(node.optional_vars, ast.Name)
+        ):
+            yield node.optional_vars.id
+
+
+def _syntax_advice(error: SyntaxError, lines: Sequence[str]) -> str | None:
+    line = lines[error.lineno - 1].strip() if error.lineno and error.lineno <= len(lines) else ""
+    if isinstance(error, TabError):
+        return "indent with spaces only"
+    if isinstance(error, IndentationError):
+        return "make the indentation of this line fit the lines around it"
+    if re.match(r"print\s+[^(=\s]", line):
+        return "this is Python 2; write print(...)"
+    if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+        return "this is a mark of a merge conflict; settle the conflict"
+    if line.startswith(("%", "!")):
+        return "this is a command of a notebook, not Python; remove the line"
+    if "is only supported in Python" in error.msg or "are only supported in Python" in error.msg:
+        return "write it for that Python, or choose a newer base_image in config.yaml"
+    return None

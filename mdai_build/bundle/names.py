@@ -1,0 +1,92 @@
+"""Names of members: which are safe, which are left out, how they are shown, how a bundle's name becomes a slug."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LEFT_OUT = frozenset({"__MACOSX", ".DS_Store", ".git", "__pycache__"})
+"""Folders and files that tools leave behind and no model needs."""
+
+_APPLE_DOUBLE = "._"
+_DRIVE = re.compile(r"[A-Za-z]:")
+_LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
+_LONGEST_PART = 255  # NAME_MAX of Linux
+# Controls that reorder or break a line when it is shown: a name must read as what it is.
+_MISLEADING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class UnsafeNameError(ValueError):
+    """A member's name that must not become a path. `code` is the stable part of a problem's code."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def safe_path(name: str) -> str:
+    """The POSIX path, relative to the archive's top, that a member's name stands for; "" is the top itself.
+
+    `./` and doubled slashes mean nothing and are dropped.
+
+    Raises:
+        UnsafeNameError: the name leads out of the archive, or means different things to different systems.
+    """
+    if not name:
+        raise UnsafeNameError("empty-name", "has an empty name")
+    _refuse_odd_characters(name)
+    if name.startswith("/"):
+        raise UnsafeNameError("absolute-path", "has an absolute path")
+    if _DRIVE.match(name):
+        raise UnsafeNameError("absolute-path", "starts with a drive letter")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise UnsafeNameError("parent-path", "leads out of its folder with `..`")
+    path = "/".join(parts)
+    if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):
+        raise UnsafeNameError("long-name", f"has a name that is too long (more than {_LONGEST_PART} bytes a part)")
+    return path
+
+
+def _refuse_odd_characters(name: str) -> None:
+    for character in name:
+        if character == "\\":
+            raise UnsafeNameError(
+                "backslash",
+                "has a backslash in its name, which is a separator to some systems and a letter to others",
+            )
+        category = unicodedata.category(character)
+        if category == "Cs":
+            raise UnsafeNameError("name-encoding", "has a name that is not UTF-8")
+        if category == "Cc" or character in _MISLEADING:
+            raise UnsafeNameError("control-character", f"has the control character U+{ord(character):04X} in its name")
+
+
+def left_out_part(path: str) -> str | None:
+    """The topmost part of a path that is left out of every bundle, as a path itself; None: the path stays."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if part in LEFT_OUT or part.startswith(_APPLE_DOUBLE):
+            return "/".join(parts[: index + 1])
+    return None
+
+
+def folded(path: str) -> str:
+    """What a path becomes on a file system that tells neither case nor Unicode's compositions apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def shown(text: str, limit: int = 200) -> str:
+    """A stranger's text fit for a terminal: what is not printable is escaped, what is long is cut."""
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in cut
+    )
+
+
+def slug(name: str) -> str:
+    """A name fit for an image (OCI distribution specification: lower case, digits, `-` between)."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:100].rstrip("-") or "model"

@@ -1,0 +1,193 @@
+"""A store of file contents, each under its SHA-256: the same content is on disk once, whoever brought it.
+
+    STORE/objects/ab/abcd…      a content, read-only; `.x` at the end: executable
+    STORE/guesses/CRC-SIZE      the SHA-256 of a content that had this checksum; a guess, always verified
+    STORE/temporary/…           files that are being written; a folder is locked by its process, so leftovers are known
+
+An object appears by a link from its finished temporary file, never half written. Its modification time is derived from
+its SHA-256: it is the same on every machine, it differs where contents differ (build engines compare size and time),
+and an object that anyone wrote to does not have it any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
+
+CHUNK = 1024 * 1024
+_SHA256 = re.compile("[0-9a-f]{64}")
+_GUESSED_FROM_BYTES = 1024 * 1024
+_FIRST_SECOND = 1_000_000_000  # 2001: old enough to be in the past, young enough for zip and FAT
+
+
+class Readable(Protocol):
+    """A stream of a content's bytes."""
+
+    def read(self, count: int, /) -> bytes:
+        """At most `count` bytes; none at the end."""
+
+
+def object_time(sha256: str) -> int:
+    """The modification time, in ns, of the object with this content; 2001 to 2018."""
+    return (_FIRST_SECOND + int(sha256[:8], 16) // 8) * 10**9 + int(sha256[8:15], 16)
+
+
+@contextlib.contextmanager
+def writing(store: Path) -> Iterator[None]:
+    """Tells of a full disk or a store that cannot be written as such."""
+    try:
+        yield
+    except MdaiBuildError:
+        raise
+    except OSError as error:
+        raise UnavailableError(
+            Problem(
+                "bundle.store",
+                f"the bundle cannot be unpacked: {error.strerror or error}",
+                Location(str(error.filename or store)),
+                "a writable folder with room for the unpacked bundle",
+                "free some disk space, or name another folder with the setting cache_folder",
+            )
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of that name. The system frees it when its process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class ObjectStore:
+    """The objects under one folder. Any number of processes may use it at once."""
+
+    def __init__(self, store: Path) -> None:
+        self.folder = store
+        self._objects = store / "objects"
+        self._guesses = store / "guesses"
+        self._temporary = store / "temporary"
+
+    def path_of(self, sha256: str, executable: bool) -> Path:
+        """Where the object is, or would be."""
+        return self._objects / sha256[:2] / (sha256 + (".x" if executable else ""))
+
+    def holds(self, sha256: str, executable: bool, size: int) -> bool:
+        """Whether the object is there, whole and as it was written."""
+        if not _SHA256.fullmatch(sha256):
+            return False
+        try:
+            status = self.path_of(sha256, executable).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == size and status.st_mtime_ns == object_time(sha256)
+
+    @contextlib.contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """A folder for files that are being written; it is gone afterwards, and so are those of dead processes."""
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        while True:
+            folder = Path(tempfile.mkdtemp(dir=self._temporary))
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Between its making and its locking another process may have swept it.
+            if folder.is_dir():
+                break
+            os.close(handle)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+    def _sweep(self) -> None:
+        for folder in self._temporary.iterdir():
+            with contextlib.suppress(OSError):
+                handle = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+                finally:
+                    os.close(handle)
+
+    def add(self, stream: Readable, executable: bool, workplace: Path) -> str:
+        """Stores a content in one pass and returns its SHA-256."""
+        digest = hashlib.sha256()
+        handle, name = tempfile.mkstemp(dir=workplace)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            while part := stream.read(CHUNK):
+                digest.update(part)
+                _write_all(file.fileno(), part)
+        sha256 = digest.hexdigest()
+        temporary.chmod(0o555 if executable else 0o444)
+        os.utime(temporary, ns=(object_time(sha256), object_time(sha256)))
+        self._publish(temporary, sha256, executable)
+        return sha256
+
+    def _publish(self, temporary: Path, sha256: str, executable: bool) -> None:
+        target = self.path_of(sha256, executable)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.holds(sha256, executable, temporary.stat().st_size):
+            temporary.unlink()
+        else:
+            temporary.replace(target)
+
+    def guess(self, checksum: int, size: int, executable: bool) -> str | None:
+        """The SHA-256 that a content with this checksum and size had before, if it is still here."""
+        if size < _GUESSED_FROM_BYTES:
+            return None
+        try:
+            sha256 = self._guess_path(checksum, size).read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return None
+        return sha256 if self.holds(sha256, executable, size) else None
+
+    def remember(self, checksum: int, size: int, sha256: str) -> None:
+        """Lets `guess` find this content."""
+        if size >= _GUESSED_FROM_BYTES:
+            write_whole(self._guess_path(checksum, size), sha256.encode("ascii"))
+
+    def same(self, stream: Readable, sha256: str, executable: bool) -> bool:
+        """Whether a stream holds, byte for byte, what the object holds."""
+        with self.path_of(sha256, executable).open("rb", buffering=0) as file:
+            while part := stream.read(CHUNK):
+                if file.read(len(part)) != part:
+                    return False
+            return not file.read(1)
+
+    def _guess_path(self, checksum: int, size: int) -> Path:
+        return self._guesses / f"{checksum:08x}-{size}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a small file so that readers see the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_all(handle: int, part: bytes) -> None:
+    rest = memoryview(part)
+    while rest:
+        rest = rest[os.write(handle, rest) :]

@@ -1,0 +1,204 @@
+"""Bundles in `.tar.gz` files, read as a stream by the standard library's tarfile and gzip.
+
+A tar has no directory, so listing reads all of it; small files under `.mdai/` are kept in memory on the way. Nothing
+is ever unpacked by tarfile: its data filter would not be enough, as two members of one name or a link that a later
+member passes through are legal there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import tarfile
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from mdai_build.bundle.layout import MDAI
+from mdai_build.bundle.model import GIB, Limits
+from mdai_build.bundle.reader import MemberReader, damaged, telling_damage
+from mdai_build.bundle.stamp import Stamp
+from mdai_build.bundle.tree import Entry
+from mdai_build.errors import BundleError, Location, Problem
+
+_BLOCK = 256 * 1024
+_LARGEST_HEADER = 1024**2
+_KEPT_BYTES = 16 * 1024**2
+_HEADERS_WITH_DATA = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_KINDS = {
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.FIFOTYPE: "a named pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file (`tar --sparse`)",
+}
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """Refuses what tarfile passes over in silence (a damaged header ends the archive) or takes on trust (sizes)."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictHeader:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+        if header.size < 0 or (header.type in _HEADERS_WITH_DATA and header.size > _LARGEST_HEADER):
+            raise tarfile.ReadError("a header with a wrong size")
+        return header
+
+    def _refuse_sparse(self, *_: Any) -> None:
+        raise tarfile.ReadError("it holds a sparse file (`tar --sparse`); pack it without that option")
+
+    # Maps of sparse files have no bound in tarfile and could fill the memory.
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+class _Metered(io.RawIOBase):
+    """The unpacked stream, refused once it is more than a bundle may be."""
+
+    def __init__(self, stream: IO[bytes], origin: Path, packed: int, limits: Limits) -> None:
+        self._stream = stream
+        self._origin = origin
+        self._most = limits.total_bytes
+        self._suspect = max(limits.ratio_floor, limits.ratio * packed)
+        self._limits = limits
+        self._done = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        part = self._stream.read(size)
+        self._done += len(part)
+        if self._done > self._most:
+            raise BundleError(too_large(self._origin, self._most))
+        if self._done > self._suspect:
+            raise BundleError(
+                Problem(
+                    "bundle.bomb",
+                    f"the archive grows more than {self._limits.ratio} times when unpacked",
+                    Location(str(self._origin)),
+                    next_step="trust no archive whose origin you do not know",
+                )
+            )
+        return part
+
+
+def too_large(origin: Path, limit: int) -> Problem:
+    """The problem that a bundle holds more bytes than it may."""
+    return Problem(
+        "bundle.too-large",
+        f"the bundle holds more than {limit / GIB:g} GiB",
+        Location(str(origin)),
+        next_step="leave out what the model does not need, such as training data",
+    )
+
+
+class TarSource:
+    """A `.tar.gz` that has been read once, from its first byte to its last."""
+
+    def __init__(self, origin: Path, limits: Limits) -> None:
+        self.origin = origin
+        self._limits = limits
+        self.stamp = Stamp.of(origin)
+        self._kept: dict[int, bytes] = {}
+        self.entries: Sequence[Entry] = self._list()
+
+    def _list(self) -> list[Entry]:
+        entries: list[Entry] = []
+        room = _KEPT_BYTES
+        with self._opened() as archive:
+            for info in self._headers(archive):
+                if len(entries) >= self._limits.entries:
+                    raise BundleError(_too_many(self.origin, self._limits.entries))
+                entry = _entry(info)
+                small = entry.size <= min(self._limits.text_bytes, room)
+                if entry.kind == "file" and small and MDAI in info.name.split("/"):
+                    with telling_damage(self.origin, info.name):
+                        self._kept[len(entries)] = _content(archive, info).read()
+                    room -= entry.size
+                entries.append(entry)
+        return entries
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tarfile.TarFile]:
+        with self.origin.open("rb") as file, gzip.GzipFile(fileobj=file) as unpacked:
+            metered = _Metered(cast(IO[bytes], unpacked), self.origin, self.stamp.size, self._limits)
+            with telling_damage(self.origin):
+                archive = tarfile.open(  # noqa: SIM115
+                    fileobj=metered, mode="r|", tarinfo=_StrictHeader, bufsize=_BLOCK, errors="surrogateescape"
+                )
+            with archive:
+                yield archive
+
+    def _headers(self, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        while True:
+            with telling_damage(self.origin):
+                info = archive.next()
+            if info is None:
+                break
+            yield info
+        self._check_rest(archive)
+
+    def _check_rest(self, archive: tarfile.TarFile) -> None:
+        """Reads to the end: gzip's checksum stands there, and nothing but zeros may follow a tar."""
+        stream = cast(IO[bytes], archive.fileobj)
+        with telling_damage(self.origin):
+            while part := stream.read(_BLOCK):
+                if part.strip(b"\0"):
+                    raise damaged(self.origin, None, "there is other data after its end")
+
+    def stream(self, numbers: Collection[int]) -> Iterator[tuple[int, MemberReader]]:
+        """See `Source.stream`."""
+        for number in sorted(self._kept.keys() & set(numbers)):
+            entry = self.entries[number]
+            content = io.BytesIO(self._kept[number])
+            yield number, MemberReader(content, self.origin, entry.name, entry.size)
+        wanted = set(numbers) - self._kept.keys()
+        if not wanted:
+            return
+        self.stamp.check(self.origin)
+        with self._opened() as archive:
+            for number, info in enumerate(self._headers(archive)):
+                if number in wanted:
+                    with telling_damage(self.origin, info.name):
+                        content_stream = _content(archive, info)
+                    yield number, MemberReader(content_stream, self.origin, info.name, info.size)
+        self.stamp.check(self.origin)
+
+
+def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    stream = archive.extractfile(info)
+    if stream is None:
+        raise tarfile.ReadError("it has no content")
+    return stream
+
+
+def _entry(info: tarfile.TarInfo) -> Entry:
+    if info.type in _KINDS or info.issparse():
+        return Entry(info.name, "special", target=_KINDS.get(info.type, "a sparse file"))
+    if info.isdir():
+        return Entry(info.name, "folder")
+    if info.issym():
+        return Entry(info.name, "symlink", target=info.linkname)
+    if info.islnk():
+        return Entry(info.name, "hardlink", target=info.linkname)
+    if not info.isreg():
+        return Entry(info.name, "special", target="of a kind that is not known")
+    return Entry(info.name, "file", info.size, bool(info.mode & 0o111))
+
+
+def _too_many(origin: Path, limit: int) -> Problem:
+    return Problem(
+        "bundle.too-many-entries",
+        f"the archive has more than {limit} entries",
+        Location(str(origin)),
+        f"at most {limit} files",
+        "leave out what the model does not need, such as training data",
+    )

@@ -1,0 +1,267 @@
+"""From the entries of an archive to the files of a tree: names made safe, links followed, the rest refused by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mdai_build.bundle.names import UnsafeNameError, folded, left_out_part, safe_path, shown
+from mdai_build.errors import BundleError, Location, Problem
+
+if TYPE_CHECKING:
+    from mdai_build.bundle.model import Limits
+
+_SHOWN_PROBLEMS = 20
+_MOST_HOPS = 40  # as Linux: more links in one path are a loop
+_PACK_ANEW = "pack the model folder anew, and trust no archive whose origin you do not know"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of an archive as its author wrote it."""
+
+    name: str
+    kind: Literal["file", "folder", "symlink", "hardlink", "special"]
+    size: int = 0
+    executable: bool = False
+    target: str = ""
+    """Of a link: where it points. Of a special entry: what it is, such as `a device`."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files of an archive by safe path from its top; the value is the number of the entry with the content."""
+
+    files: Mapping[str, int]
+    folders: frozenset[str]
+    left_out: tuple[str, ...]
+    """Topmost paths of what no model needs."""
+    warnings: tuple[Problem, ...]
+
+
+class Refusals:
+    """Collects what is refused, so that all of it is told at once."""
+
+    def __init__(self, origin: Path) -> None:
+        self._origin = origin
+        self._problems: list[Problem] = []
+        self._count = 0
+
+    def add(self, code: str, name: str, reason: str, next_step: str = _PACK_ANEW) -> None:
+        """Refuses the member `name` for a reason that continues "`name` …"."""
+        self._count += 1
+        if self._count <= _SHOWN_PROBLEMS:
+            where = Location(str(self._origin), key=shown(name))
+            self._problems.append(Problem(f"bundle.{code}", f"`{shown(name)}` {reason}", where, next_step=next_step))
+
+    def raise_if_any(self) -> None:
+        """Raises a BundleError if anything was refused."""
+        if self._count > _SHOWN_PROBLEMS:
+            more = self._count - _SHOWN_PROBLEMS
+            self._problems.append(
+                Problem("bundle.more-refused", f"{more} more members are refused as well", Location(str(self._origin)))
+            )
+        if self._problems:
+            raise BundleError(self._problems)
+
+
+def build_tree(entries: Sequence[Entry], origin: Path, limits: Limits) -> Tree:
+    """The tree that unpacking all entries would give, had it been made by hand.
+
+    Raises:
+        BundleError: an entry is unsafe or ambiguous; all such entries at once.
+    """
+    refusals = Refusals(origin)
+    nodes, left_out = _place(entries, refusals)
+    folders = _folders(nodes, entries, refusals)
+    linked = [path for path, number in nodes.items() if entries[number].kind in ("symlink", "hardlink")]
+    if linked:
+        files = _Links(nodes, entries, folders, limits, refusals).followed()
+    else:
+        files = {path: number for path, number in nodes.items() if entries[number].kind == "file"}
+    refusals.raise_if_any()
+    return Tree(files, folders, tuple(sorted(left_out)), tuple(case_collisions(files, origin)))
+
+
+def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int], set[str]]:
+    """Each safe path with the number of its entry, and the topmost paths of what is left out."""
+    nodes: dict[str, int] = {}
+    left_out: set[str] = set()
+    for number, entry in enumerate(entries):
+        try:
+            path = safe_path(entry.name)
+        except UnsafeNameError as unsafe:
+            refusals.add(unsafe.code, entry.name, unsafe.reason)
+            continue
+        if not path:
+            if entry.kind != "folder":
+                refusals.add("empty-name", entry.name, "is no name for a file")
+            continue
+        if (left := left_out_part(path)) is not None:
+            left_out.add(left)
+            continue
+        if entry.kind == "special":
+            refusals.add("special-file", entry.name, f"is {entry.target}; a bundle holds files and folders only")
+            continue
+        earlier = nodes.setdefault(path, number)
+        if earlier != number and not (entry.kind == entries[earlier].kind == "folder"):
+            refusals.add("duplicate", entry.name, "is in the archive more than once; which one counts is not clear")
+    return nodes, left_out
+
+
+def _folders(nodes: Mapping[str, int], entries: Sequence[Entry], refusals: Refusals) -> frozenset[str]:
+    """All folders, those that are only implied by their files too; refuses files that lie beneath files or links."""
+    folders: set[str] = set()
+    for path, number in nodes.items():
+        if entries[number].kind == "folder":
+            folders.add(path)
+        parent = path.rpartition("/")[0]
+        while parent and parent not in folders:
+            folders.add(parent)
+            parent = parent.rpartition("/")[0]
+    for folder in sorted(folders):
+        number = nodes.get(folder, -1)
+        if number >= 0 and entries[number].kind != "folder":
+            what = "a link" if entries[number].kind in ("symlink", "hardlink") else "a file"
+            refusals.add("file-as-folder", folder, f"is {what} in the archive, and a folder with files in it too")
+    return frozenset(folders)
+
+
+class _LinkError(ValueError):
+    pass
+
+
+class _Links:
+    """Follows the links of a tree, so that each becomes a copy of what it points to."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, int],
+        entries: Sequence[Entry],
+        folders: frozenset[str],
+        limits: Limits,
+        refusals: Refusals,
+    ) -> None:
+        self._nodes = nodes
+        self._entries = entries
+        self._folders = folders
+        self._limits = limits
+        self._refusals = refusals
+        self._children: dict[str, list[str]] = {}
+        for path in {*nodes, *folders}:
+            self._children.setdefault(path.rpartition("/")[0], []).append(path)
+
+    def followed(self) -> dict[str, int]:
+        """Every file of the tree, those behind links too, with the number of its content."""
+        files: dict[str, int] = {}
+        # What is to be visited: the path that it gets, the node that it is, and the folders that led to it.
+        waiting: list[tuple[str, str, tuple[str, ...]]] = [("", "", ())]
+        while waiting:
+            path, node, above = waiting.pop()
+            number = self._nodes.get(node, -1)
+            kind = self._entries[number].kind if number >= 0 else "folder"
+            if kind in ("symlink", "hardlink"):
+                try:
+                    node = self._target(node, number)
+                    if node in above:
+                        raise _LinkError("is a link to a folder that it lies in; it never ends")
+                except _LinkError as error:
+                    self._refusals.add("link", self._entries[number].name, str(error), _REPLACE_LINK)
+                    continue
+                number = self._nodes.get(node, -1)
+            if node and node not in self._folders:
+                files[path] = number
+                if len(files) > self._limits.entries:
+                    self._refusals.add("too-many", path, f"is one file more than {self._limits.entries}, by links")
+                    return files
+                continue
+            above = (*above, node)
+            for child in self._children.get(node, ()):
+                name = child.rpartition("/")[2]
+                waiting.append((f"{path}/{name}" if path else name, child, above))
+        return files
+
+    def _target(self, link: str, number: int) -> str:
+        entry = self._entries[number]
+        if entry.kind == "hardlink":
+            return self._hard_target(number)
+        target = self._resolve(link)
+        if target and target not in self._nodes and target not in self._folders:
+            raise _LinkError(f"is a link to `{shown(entry.target)}`, which is not in the archive")
+        return target
+
+    def _hard_target(self, number: int) -> str:
+        entry = self._entries[number]
+        try:
+            target = safe_path(entry.target)
+        except UnsafeNameError as unsafe:
+            raise _LinkError(f"is a hard link to `{shown(entry.target)}`, which {unsafe.reason}") from None
+        found = self._nodes.get(target, -1)
+        # As tar unpacks in order, the file must have come before its second name.
+        if not 0 <= found < number or self._entries[found].kind not in ("file", "hardlink"):
+            raise _LinkError(f"is a hard link to `{shown(entry.target)}`, which is no file before it")
+        return self._hard_target(found) if self._entries[found].kind == "hardlink" else target
+
+    def _resolve(self, link: str) -> str:
+        waiting = link.split("/")[::-1]
+        done: list[str] = []
+        hops = 0
+        while waiting:
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if not done:
+                    raise _LinkError(f"is a link that leaves the archive: `{self._shown_target(link)}`")
+                done.pop()
+                continue
+            done.append(part)
+            number = self._nodes.get("/".join(done), -1)
+            if number < 0 or self._entries[number].kind != "symlink":
+                continue
+            hops += 1
+            target = self._entries[number].target
+            if hops > _MOST_HOPS:
+                raise _LinkError("is a link that leads back to itself")
+            if target.startswith("/") or "\\" in target or target[1:2] == ":" or not target:
+                raise _LinkError(f"is a link that leaves the archive: `{self._shown_target(link)}`")
+            done.pop()
+            waiting.extend(target.split("/")[::-1])
+        return "/".join(done)
+
+    def _shown_target(self, link: str) -> str:
+        return shown(self._entries[self._nodes[link]].target)
+
+
+_REPLACE_LINK = "put the file itself in the place of the link, or take the link out, and pack anew"
+
+
+def case_collisions(files: Iterable[str], origin: Path) -> Iterator[Problem]:
+    """A warning for each pair of paths that some file systems cannot keep apart; Linux, and so the image, can."""
+    seen: dict[str, str] = {}
+    for path in files:
+        other = seen.setdefault(folded(path), path)
+        if other != path:
+            yield Problem(
+                "bundle.case-collision",
+                f"`{shown(other)}` and `{shown(path)}` differ in case or accents alone",
+                Location(str(origin), key=shown(path)),
+                next_step="rename one: on Windows and macOS they are the same file",
+            )
+
+
+def left_out_warning(paths: Sequence[str], origin: Path) -> Problem | None:
+    """One warning that counts what was left out of the bundle."""
+    if not paths:
+        return None
+    names = Counter("._*" if (name := path.rpartition("/")[2]).startswith("._") else name for path in paths)
+    counts = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in sorted(names.items()))
+    return Problem(
+        "bundle.left-out",
+        f"left out, as no model needs it: {counts}",
+        Location(str(origin)),
+        details="\n".join(shown(path) for path in paths[:100]),
+    )

@@ -1,0 +1,7 @@
+"""The text of config.yaml in, a `ModelConfig` out, or every problem at once with its line."""
+
+from mdai_build.config.against_bundle import check_config_against_bundle
+from mdai_build.config.model import ModelConfig, ParsedConfig
+from mdai_build.config.parse import parse_config
+
+__all__ = ["ModelConfig", "ParsedConfig", "check_config_against_bundle", "parse_config"]
