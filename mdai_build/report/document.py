@@ -1,0 +1,145 @@
+"""Reports for machines: JSON values with stable names, and JUnit XML."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdai_build.errors import MdaiBuildError, Problem
+from mdai_build.report.text import clean, clean_line
+
+if TYPE_CHECKING:
+    from mdai_build.report.values import BuildReport
+    from mdai_build.smoke.result import Answer, Check, SmokeResult
+
+FORMAT = 1
+"""Raised when a name or a meaning changes; new names do not raise it."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def report_as_json(report: BuildReport) -> dict[str, Any]:
+    """The outcome of a build as JSON-ready values. Sizes are bytes, times wall seconds."""
+    image, smoke = report.image, report.smoke
+    return {
+        "format": FORMAT,
+        "exit_code": report.exit_code,
+        "image": None
+        if image is None
+        else {"reference": image.reference, "id": image.id, "size_bytes": image.size_bytes},
+        "parent": {"reference": report.parent.reference, "why": report.parent.why},
+        "stages": [
+            {"name": stage.name, "seconds": round(stage.seconds, 3), "cached": stage.cached} for stage in report.stages
+        ],
+        "warnings": [problem.as_json() for problem in report.warnings],
+        "smoke": None if smoke is None else _smoke(smoke),
+        "pictures": [str(path) for path in report.pictures],
+        "seconds_total": round(report.seconds_total, 3),
+    }
+
+
+def smoke_as_json(smoke: SmokeResult, pictures: Sequence[Path]) -> dict[str, Any]:
+    """The outcome of a smoke test alone as JSON-ready values."""
+    return {"format": FORMAT, "smoke": _smoke(smoke), "pictures": [str(path) for path in pictures]}
+
+
+def failure_as_json(failure: MdaiBuildError) -> dict[str, Any]:
+    """A failure as JSON-ready values."""
+    return {
+        "format": FORMAT,
+        "exit_code": failure.exit_code,
+        "error": failure.title,
+        "problems": [problem.as_json() for problem in failure.problems],
+        "warnings": [problem.as_json() for problem in failure.warnings],
+    }
+
+
+def junit_xml(report: BuildReport) -> str:
+    """The outcome of a build as JUnit XML: one suite for the stages, one for the smoke test's checks."""
+    root = ElementTree.Element("testsuites", name="mdai-build")
+    build = _suite(root, "build", len(report.stages), 0, sum(stage.seconds for stage in report.stages))
+    for stage in report.stages:
+        _case(build, stage.name, stage.seconds)
+    if report.smoke is not None:
+        checks = report.smoke.checks
+        failed = sum(not check.passed for check in checks)
+        suite = _suite(root, "smoke", len(checks), failed, sum(check.seconds for check in checks))
+        for check in checks:
+            case = _case(suite, check.name, check.seconds)
+            text = "\n\n".join(problem_text(problem) for problem in check.problems)
+            if not check.passed:
+                ElementTree.SubElement(case, "failure", message=_xml(clean_line(check.message))).text = _xml(text)
+            elif text:
+                ElementTree.SubElement(case, "system-out").text = _xml(text)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def problem_text(problem: Problem) -> str:
+    """A problem as plain lines."""
+    lines = [str(problem)]
+    if problem.expected:
+        lines.append(f"expected: {problem.expected}")
+    if problem.next_step:
+        lines.append(f"help: {problem.next_step}")
+    if problem.details:
+        lines.append(problem.details)
+    return clean("\n".join(lines))
+
+
+def _suite(root: ElementTree.Element, name: str, tests: int, failures: int, seconds: float) -> ElementTree.Element:
+    return ElementTree.SubElement(
+        root, "testsuite", name=name, tests=str(tests), failures=str(failures), errors="0", time=f"{seconds:.3f}"
+    )
+
+
+def _case(suite: ElementTree.Element, name: str, seconds: float) -> ElementTree.Element:
+    kind = f"mdai-build.{suite.get('name')}"
+    return ElementTree.SubElement(suite, "testcase", classname=kind, name=_xml(clean_line(name)), time=f"{seconds:.3f}")
+
+
+def _xml(text: str) -> str:
+    """The text without what XML 1.0 cannot hold (section 2.2)."""
+    return _NOT_XML.sub("�", text)
+
+
+def _smoke(smoke: SmokeResult) -> dict[str, Any]:
+    return {
+        "passed": smoke.passed,
+        "checks": [_check(check) for check in smoke.checks],
+        "answers": [_answer(answer) for answer in smoke.answers],
+        "load_seconds": smoke.load_seconds,
+        "first_seconds": smoke.first_seconds,
+        "later_seconds": smoke.later_seconds,
+        "peak_memory_bytes": smoke.peak_memory,
+        "api_version": smoke.api_version,
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "outcome": check.outcome,
+        "passed": check.passed,
+        "seconds": round(check.seconds, 4),
+        "message": check.message,
+        "problems": [problem.as_json() for problem in check.problems],
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    kinds: dict[str, int] = {}
+    for output in answer.outputs:
+        kind = str(output.get("type")) if isinstance(output, dict) else type(output).__name__
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return {
+        "request": answer.request.name,
+        "scope": answer.request.scope,
+        "files": len(answer.request.files),
+        "outputs": len(answer.outputs),
+        "types": kinds,
+        "valid": answer.valid,
+        "seconds": round(answer.seconds, 4),
+    }
