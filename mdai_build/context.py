@@ -22,6 +22,7 @@ from mdai_build.bundle import UnpackedBundle
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.errors import Location, Problem, UnavailableError, UsageError
 from mdai_build.plan import BuildPlan
+from mdai_build.requirements import CONSTRAINT_FILE
 from mdai_build.resources import resource, runtime_folder
 
 GENERATED = "_mdai"

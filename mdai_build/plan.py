@@ -16,7 +16,7 @@ from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import ModelConfig
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.parents import Parent
-from mdai_build.requirements import Requirements, install_file, vcs_lines
+from mdai_build.requirements import Requirements, constraint_file, install_file, installer_arguments, vcs_lines
 from mdai_build.settings import Settings
 
 LABEL_PREFIX = "io.mdai-build."
@@ -52,9 +52,13 @@ class BuildPlan:
     """Members of the bundle by layer, as paths relative to the model root."""
     requirements_text: str
     """The flattened requirements file that the install step reads; empty when there is nothing to install."""
+    constraints_text: str
+    """Versions for what is installed anyway (`-c`), beside it."""
+    installer_arguments: tuple[str, ...]
     vcs_requirements: tuple[str, ...]
     """Requirements that are fetched by a version control system, built to wheels in a stage of their own."""
     requirement_files: tuple[str, ...]
+    """Members of the bundle that the install step needs beside those texts: local wheels, for instance."""
     index_url: str | None
     extra_index_urls: tuple[str, ...]
     ca_bundle: CaBundle
@@ -99,7 +103,9 @@ def make_plan(
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
         requirements_text=install_file(requirements),
-        vcs_requirements=tuple(vcs_lines(requirements)),
+        constraints_text=constraint_file(requirements),
+        installer_arguments=installer_arguments(requirements, "uv"),
+        vcs_requirements=vcs_lines(requirements),
         requirement_files=requirements.files,
         index_url=settings.index_url,
         extra_index_urls=settings.extra_index_urls,

@@ -1,0 +1,143 @@
+"""Build contexts on disk: what is in them, what is shared, what is taken away, what is never touched."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mdai_build.bundle import UnpackedBundle, read_bundle, unpack_bundle
+from mdai_build.context import write_context
+from mdai_build.errors import UsageError
+from mdai_build.parents import Parent
+from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> UnpackedBundle:
+    root = tmp_path / "model"
+    (root / ".mdai").mkdir(parents=True)
+    (root / ".mdai" / "config.yaml").write_text("base_image: py38\n")
+    (root / ".mdai" / "mdai_deploy.py").write_text(
+        "class MDAIModel:\n    def predict(self, data):\n        return []\n"
+    )
+    (root / ".mdai" / "requirements.txt").write_text("./tool.whl\n")
+    (root / ".mdai" / "tool.whl").write_bytes(b"wheel")
+    (root / "weights.bin").write_bytes(b"w" * 2_000_000)
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    return unpack_bundle(read_bundle(root), tmp_path / "store")
+
+
+def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
+    return BuildPlan(
+        name="model",
+        parent=Parent("local", "mdai-build/parent:local-cpu", None, (), "test"),
+        python="3.8",
+        interpreter=CONDA_INTERPRETER,
+        device_type="cpu",
+        env=(),
+        author_dockerfile=None,
+        workspace=False,
+        weights=("weights.bin",),
+        code=tuple(file.path for file in unpacked.files if file.path != "weights.bin"),
+        requirements_text="./.mdai/tool.whl\n",
+        constraints_text="",
+        installer_arguments=(),
+        vcs_requirements=(),
+        requirement_files=(".mdai/tool.whl",),
+        index_url=None,
+        extra_index_urls=(),
+        ca_bundle="none",
+        labels=(("a", "b"),),
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_everything_that_the_dockerfile_copies_is_there(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    write_context(plan_for(unpacked), unpacked, tmp_path / "context")
+    files = content(tmp_path / "context")
+    assert files["_mdai/code/.mdai/config.yaml"] == b"base_image: py38\n"
+    assert len(files["_mdai/weights/weights.bin"]) == 2_000_000
+    assert files["_mdai/requirements/_install.txt"] == b"./.mdai/tool.whl\n"
+    assert files["_mdai/requirements/.mdai/tool.whl"] == b"wheel"
+    assert b"numpy" in files["_mdai/pins/preinstalled/py38.txt"]
+    assert "_mdai/pins/preinstalled/py37.txt" not in files
+    assert "_mdai/runtime/mdai_runtime/contract.py" in files
+    assert files["Dockerfile"].startswith(b"# Made by mdai-build")
+
+
+def test_bytes_are_shared_and_execute_bits_kept(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    write_context(plan_for(unpacked), unpacked, context)
+    sources = {file.path: file.source for file in unpacked.files}
+    assert (context / "_mdai/weights/weights.bin").samefile(sources["weights.bin"])
+    assert (context / "_mdai/code/run.sh").stat().st_mode & 0o111
+
+
+def test_a_folder_for_its_user_shares_nothing(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    write_context(plan_for(unpacked), unpacked, context, share=False)
+    for file in (context / "_mdai/code").rglob("*"):
+        if file.is_file():
+            assert file.stat().st_nlink == 1
+
+
+def test_laid_out_again_only_what_changed_is_touched(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    plan = plan_for(unpacked)
+    write_context(plan, unpacked, context)
+    before = {path: path.stat() for path in context.rglob("*") if path.is_file()}
+    write_context(dataclasses.replace(plan, labels=(("a", "c"),)), unpacked, context)
+    changed = {
+        path.relative_to(context).as_posix()
+        for path, stat in before.items()
+        if (path.stat().st_ino, path.stat().st_mtime_ns) != (stat.st_ino, stat.st_mtime_ns)
+    }
+    assert changed <= {"Dockerfile", ".mdai-build-context"}
+    assert b'a="c"' in (context / "Dockerfile").read_bytes()
+
+
+def test_what_no_longer_belongs_goes_and_the_sources_stay(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    plan = plan_for(unpacked)
+    write_context(plan, unpacked, context)
+    (context / "_mdai/code/stray.py").write_text("old")
+    sources = {file.source: file.source.read_bytes() for file in unpacked.files}
+    write_context(dataclasses.replace(plan, weights=(), code=(".mdai/config.yaml",)), unpacked, context)
+    files = content(context)
+    assert not any(name.startswith(("_mdai/weights", "_mdai/code/stray")) for name in files)
+    assert not (context / "_mdai/weights").exists()
+    assert {source: source.read_bytes() for source in sources} == sources
+
+
+def test_a_file_where_a_folder_was_and_the_other_way_round(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    plan = plan_for(unpacked)
+    write_context(plan, unpacked, context)
+    code = context / "_mdai/code"
+    (code / "run.sh").unlink()
+    (code / "run.sh" / "inner").mkdir(parents=True)
+    write_context(plan, unpacked, context)
+    assert (code / "run.sh").is_file()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="files that are not ours"):
+        write_context(plan_for(unpacked), unpacked, mine)
+    assert content(mine) == {"thesis.txt": b"precious"}
+
+
+def test_certificates_are_a_file_of_the_context_when_the_plan_says_so(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    certificates = tmp_path / "ca.pem"
+    certificates.write_text("PEM")
+    plan = dataclasses.replace(plan_for(unpacked), ca_bundle="file")
+    write_context(plan, unpacked, tmp_path / "context", ca_bundle=certificates)
+    assert (tmp_path / "context/_mdai/ca-bundle.crt").read_text() == "PEM"

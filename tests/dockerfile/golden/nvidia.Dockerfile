@@ -1,0 +1,63 @@
+# Made by mdai-build 0.1.0 from its templates/; a change here is lost at the next build.
+# NVIDIA's Clara Train SDK.
+FROM nvcr.io/nvidia/clara-train-sdk:v4.1 AS mdai-parent
+
+# What the system must have.
+FROM mdai-parent AS system
+USER root
+# The model's user is numeric; it gets a name too, since some libraries look one up.
+RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
+
+# No conda environment here: packages go into the parent's own Python.
+FROM system AS environment
+RUN python3 -m pip --version
+
+# uv, which installs packages; it is mounted where it is needed and is not part of the image.
+FROM environment AS installer
+RUN --mount=type=cache,id=mdai-pip,target=/root/.cache/pip \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    python3 -m pip install --quiet --disable-pip-version-check \
+    --target /opt/uv --no-deps --only-binary :all: --python-version 3.8 --requirement /pins/uv.txt
+
+# The preinstalled packages that the interface document promises.
+FROM environment AS packages
+# Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
+# read-only container could not keep it. As with pip, all indexes count alike.
+ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
+ARG UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    --requirement "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
+
+# The server, and its own packages in a folder that the model's environment does not see.
+FROM environment AS server
+ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
+ARG UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
+COPY _mdai/runtime/ /opt/mdai/runtime/
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
+
+# The model: its requirements, its weights, its code; then the server and what is set at run time.
+FROM packages AS model
+WORKDIR /src
+COPY --link --chown=1000:1000 _mdai/workspace/ /workspace/
+COPY --link --from=server /opt/mdai/ /opt/mdai/
+COPY --link --chown=1000:1000 _mdai/code/ /src/lib/
+
+ENV MDAI_PATH=.mdai MDAI_MODEL_ROOT=/src/lib PYTHONUNBUFFERED=1 HOME=/tmp/mdai/home XDG_CACHE_HOME=/tmp/mdai/cache \
+    MPLCONFIGDIR=/tmp/mdai/matplotlib NUMBA_CACHE_DIR=/tmp/mdai/numba TORCH_HOME=/tmp/mdai/torch HF_HOME=/tmp/mdai/huggingface
+LABEL org.opencontainers.image.title="lungs" \
+      io.mdai-build.bundle.digest="sha256:00"
+
+USER 1000:1000
+EXPOSE 6324
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python3", "-I", "-S", "/opt/mdai/runtime/mdai_runtime/healthcheck.py"]
+ENTRYPOINT ["python3", "-I", "-S", "/opt/mdai/runtime/mdai_runtime/__main__.py"]
+CMD []

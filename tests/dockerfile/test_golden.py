@@ -1,0 +1,91 @@
+"""Whole Dockerfiles, as files to read: a change of a template shows there in full.
+
+`python tests/dockerfile/test_golden.py` writes them anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mdai_build.dockerfile import render_dockerfile
+from mdai_build.parents import Parent
+from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
+
+GOLDEN = Path(__file__).parent / "golden"
+
+BASE = BuildPlan(
+    name="lungs",
+    parent=Parent("gcp", "gcr.io/deeplearning-platform-release/base-cpu", None, ("conda-forge",), "Google's parent"),
+    python="3.8",
+    interpreter=CONDA_INTERPRETER,
+    device_type="cpu",
+    env=(),
+    author_dockerfile=None,
+    workspace=False,
+    weights=(),
+    code=(".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt"),
+    requirements_text="",
+    constraints_text="",
+    installer_arguments=(),
+    vcs_requirements=(),
+    requirement_files=(),
+    index_url=None,
+    extra_index_urls=(),
+    ca_bundle="none",
+    labels=(("org.opencontainers.image.title", "lungs"), ("io.mdai-build.bundle.digest", "sha256:00")),
+)
+
+PLANS = {
+    "smallest": BASE,
+    "everything": dataclasses.replace(
+        BASE,
+        parent=Parent("gcp", "mirror.example/base-cu113", "11.3", ("conda-forge", "o'channel"), "Google's parent"),
+        python="3.10",
+        device_type="gpu",
+        env=(("MODE", 'a "quoted" $value with \\ and #'), ("EMPTY", "")),
+        weights=("weights.npz",),
+        requirements_text="scikit-image==0.21.0\n",
+        installer_arguments=("--pre",),
+        vcs_requirements=("git+https://example.org/tool.git@v1",),
+        index_url="https://index.example/simple",
+        extra_index_urls=("https://more.example/simple",),
+        ca_bundle="secret",
+    ),
+    "rendered-to-a-folder": dataclasses.replace(BASE, ca_bundle="file", requirements_text="pillow\n"),
+    "custom": dataclasses.replace(
+        BASE,
+        parent=Parent("custom", "mdai-parent", None, (), "the bundle's own .mdai/Dockerfile"),
+        python=None,
+        interpreter="python3",
+        author_dockerfile="FROM debian:12 AS mdai-parent\nRUN apt-get update\n",
+    ),
+    "nvidia": dataclasses.replace(
+        BASE,
+        parent=Parent("nvidia", "nvcr.io/nvidia/clara-train-sdk:v4.1", None, (), "NVIDIA's Clara Train SDK"),
+        python=None,
+        interpreter="python3",
+        workspace=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_whole_dockerfile(name: str) -> None:
+    assert render_dockerfile(PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_same_plan_renders_to_the_same_bytes(name: str) -> None:
+    assert render_dockerfile(PLANS[name]) == render_dockerfile(dataclasses.replace(PLANS[name]))
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {file.stem for file in GOLDEN.iterdir()} == set(PLANS)
+
+
+if __name__ == "__main__":
+    for plan_name, plan in PLANS.items():
+        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render_dockerfile(plan), encoding="utf-8")
