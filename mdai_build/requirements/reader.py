@@ -1,0 +1,299 @@
+"""Reads `.mdai/requirements.txt` and all that it includes, and tells every problem at once with file and line."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+from packaging.utils import canonicalize_name
+
+from mdai_build.bundle import Bundle
+from mdai_build.errors import Location, Problem, RequirementsError
+from mdai_build.requirements import hints
+from mdai_build.requirements.forms import Forms
+from mdai_build.requirements.install import is_pinned
+from mdai_build.requirements.lines import LogicalLine, decode, logical_lines
+from mdai_build.requirements.local import LocalFiles
+from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
+from mdai_build.requirements.options import Options
+from mdai_build.requirements.preinstalled import find_overrides
+from mdai_build.requirements.refusal import Refusal
+from mdai_build.requirements.target import Target, newer_glibc
+from mdai_build.requirements.urls import redact
+
+MOST_DEEP = 20
+"""Of includes within includes."""
+
+
+def read_requirements(bundle: Bundle, python: str | None) -> Requirements:
+    """Read what the bundle asks to have installed.
+
+    Args:
+        bundle: whose `.mdai/requirements.txt` is read; one without asks for nothing.
+        python: of the image, such as "3.10"; None where the parent image decides, and then neither the Python of
+            local wheels nor markers are judged.
+
+    Raises:
+        RequirementsError: with every line that cannot be installed.
+        BundleError: a file cannot be read from the archive.
+    """
+    if not bundle.has(REQUIREMENTS_FILE):
+        return Requirements(warnings=(_no_file(bundle),))
+    reading = _Reading(bundle, Target(python))
+    reading.read(REQUIREMENTS_FILE, constraint=False, above=())
+    return reading.result()
+
+
+class _Reading:
+    """One run over the files; collects lines, problems and warnings."""
+
+    def __init__(self, bundle: Bundle, target: Target) -> None:
+        self._bundle = bundle
+        self._target = target
+        self._local = LocalFiles(bundle)
+        self._forms = Forms(self._local, target)
+        self._options = Options(self._local)
+        self._lines: list[Requirement] = []
+        self._constraints: list[Requirement] = []
+        self._problems: list[Problem] = []
+        self._warnings: list[Problem] = []
+        self._read: dict[tuple[str, bool], None] = {}
+
+    def read(self, file: str, *, constraint: bool, above: tuple[str, ...]) -> None:
+        """Read one file and, in their place, those that it includes. `above` are the files that lead here."""
+        # A file that is included twice says nothing new, and files that include each other twice would never end.
+        if (file, constraint) in self._read:
+            return
+        self._read[file, constraint] = None
+        try:
+            for line in logical_lines(decode(self._bundle.read_bytes(file))):
+                self._take(line, file, constraint, above)
+        except Refusal as refusal:
+            self._problems.append(refusal.at(Location(file)))
+
+    def result(self) -> Requirements:
+        """What was read.
+
+        Raises:
+            RequirementsError: there were problems.
+        """
+        self._contradictions()
+        self._missing_hashes()
+        if self._problems:
+            raise RequirementsError(self._problems, warnings=self._warnings)
+        self._unused_wheels()
+        sources = tuple(dict.fromkeys(file for file, _ in self._read))
+        return Requirements(
+            lines=tuple(self._lines),
+            constraints=tuple(self._constraints),
+            options=tuple(self._options.lines),
+            files=self._files(),
+            sources=sources,
+            overrides=find_overrides(self._lines, self._target.python),
+            warnings=tuple(self._warnings),
+        )
+
+    def _take(self, line: LogicalLine, file: str, constraint: bool, above: tuple[str, ...]) -> None:
+        where = Location(file, line.number, source=redact(line.text))
+        refuse = self._refuser(where)
+        if line.refusal:
+            refuse(line.refusal)
+            return
+        options = dict(line.options)
+        hashes = tuple(options.pop("hashes", ()))
+        for unsafe in ("install_options", "global_options"):
+            if options.pop(unsafe, None):
+                refuse(_build_option(unsafe))
+        editables = options.pop("editables", [])
+        for included, as_constraint in (
+            *((path, constraint) for path in options.pop("requirements", [])),
+            *((path, True) for path in options.pop("constraints", [])),
+        ):
+            self._include(included, file, as_constraint, above, refuse)
+        if line.requirement and options:
+            self._warn(_beside_package(sorted(options)), where)
+        for name, value in options.items():
+            for warning in self._options.take(name, value, file, refuse):
+                self._warn(warning, where)
+        if line.requirement:
+            self._add(line.requirement, hashes, where, constraint, refuse)
+        for editable in editables:
+            self._warn(_EDITABLE, where)
+            # `-e folder` is always a path, while a bare `folder` would be a package of the index.
+            path = ":" not in editable and not editable.startswith((".", "/"))
+            self._add(f"./{editable}" if path else editable, hashes, where, constraint, refuse)
+
+    def _add(
+        self,
+        written: str,
+        hashes: tuple[str, ...],
+        where: Location,
+        constraint: bool,
+        refuse: Callable[[Refusal], None],
+    ) -> None:
+        try:
+            requirement = self._forms.read(written, hashes, where.file, where.line or 0)
+            if constraint and (requirement.kind != "index" or requirement.extras):
+                raise Refusal(
+                    "constraint",
+                    f"`{redact(written)}` cannot be a constraint",
+                    expected="a package with its version, such as numpy<2",
+                )
+        except Refusal as refusal:
+            refuse(refusal)
+            return
+        (self._constraints if constraint else self._lines).append(requirement)
+        if not requirement.applies or constraint:
+            return
+        if requirement.kind == "index" and requirement.name and (doubt := hints.doubt(requirement.name)):
+            self._warn(doubt, where)
+        if requirement.kind == "wheel" and requirement.path:
+            self._warn_glibc(requirement.path, where)
+        if requirement.kind == "folder" and requirement.path in (".", ".mdai"):
+            self._warn(_whole_model(written), where)
+
+    def _include(
+        self, written: str, file: str, constraint: bool, above: tuple[str, ...], refuse: Callable[[Refusal], None]
+    ) -> None:
+        shown = redact(written)
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(file), written))
+        if "://" in written:
+            refuse(Refusal("include", f"`{shown}` is not in the bundle", next_step="put a copy of it into `.mdai`"))
+        elif written.startswith(("/", "~")) or path == ".." or path.startswith("../"):
+            refuse(Refusal("outside-bundle", f"`{shown}` lies outside the bundle", next_step="put it into `.mdai`"))
+        elif not self._bundle.has(path):
+            texts = [member.path for member in self._bundle.members if member.path.endswith((".txt", ".in"))]
+            near = get_close_matches(path, texts[:500], n=1)
+            relative = posixpath.relpath(near[0], posixpath.dirname(file)) if near else None
+            refuse(
+                Refusal(
+                    "missing-file",
+                    f"the bundle has no `{shown}` beside {posixpath.basename(file)}",
+                    next_step=f"did you mean `{relative}`?" if relative else "add the file, or take out the line",
+                )
+            )
+        elif path == file or path in above:
+            refuse(Refusal("include-cycle", f"`{shown}` includes itself", next_step="take out one of the includes"))
+        elif len(above) >= MOST_DEEP:
+            refuse(Refusal("include", f"files include files more than {MOST_DEEP} deep"))
+        else:
+            self.read(path, constraint=constraint, above=(*above, file))
+
+    def _contradictions(self) -> None:
+        """Two lines that pin one package to different versions: no installer can satisfy both."""
+        first: dict[str, Requirement] = {}
+        for line in self._lines:
+            if line.name is None or not line.applies or not is_pinned(line):
+                continue
+            earlier = first.setdefault(canonicalize_name(line.name), line)
+            if _version(earlier) != _version(line):
+                self._problems.append(
+                    Refusal(
+                        "contradiction",
+                        f"`{line.text}` contradicts `{earlier.text}` of {earlier.file}:{earlier.line}",
+                        next_step="keep one of the two lines",
+                    ).at(Location(line.file, line.line, source=line.text))
+                )
+
+    def _missing_hashes(self) -> None:
+        """pip and uv want a hash in every line as soon as one has one."""
+        if "--require-hashes" not in self._options.lines and not any(line.hashes for line in self._lines):
+            return
+        for line in self._lines:
+            if line.applies and not line.hashes and "#sha" not in line.text:
+                self._problems.append(
+                    Refusal(
+                        "hash",
+                        f"`{line.text}` has no hash, while other lines have",
+                        expected="a --hash in every line, or in none",
+                        next_step="let pip-compile or uv write all hashes; a git address cannot have one",
+                    ).at(Location(line.file, line.line, source=line.text))
+                )
+
+    def _unused_wheels(self) -> None:
+        used = {line.path for line in self._lines}
+        for path in self._local.beside():
+            if path in used or posixpath.dirname(path) in self._options.searched:
+                continue
+            self._warnings.append(
+                Refusal(
+                    "unused-wheel",
+                    "no line of requirements.txt names this wheel: it is not installed",
+                    next_step=f"write `./{posixpath.relpath(path, '.mdai')}`, or take the file out of the bundle",
+                ).at(Location(path))
+            )
+
+    def _warn_glibc(self, path: str, where: Location) -> None:
+        minor = newer_glibc(posixpath.basename(path), self._target)
+        if minor is not None:
+            self._warn(
+                Refusal(
+                    "wheel-glibc",
+                    f"`{posixpath.basename(path)}` needs a C library of version 2.{minor} or newer",
+                    expected=f"at most 2.{self._target.glibc_minor}, which every parent image has",
+                    next_step="build the wheel on an older Linux if the build says that it does not fit",
+                ),
+                where,
+            )
+
+    def _files(self) -> tuple[str, ...]:
+        found: set[str] = set()
+        for line in self._lines:
+            if line.path and line.applies:
+                found.update(self._local.below(line.path) if line.kind == "folder" else (line.path,))
+        for folder in self._options.searched:
+            found.update(self._local.archives(folder))
+        return tuple(sorted(found))
+
+    def _refuser(self, where: Location) -> Callable[[Refusal], None]:
+        return lambda refusal: self._problems.append(refusal.at(where))
+
+    def _warn(self, warning: Refusal, where: Location) -> None:
+        self._warnings.append(warning.at(where))
+
+
+_EDITABLE = Refusal(
+    "editable",
+    "`-e` is read as if it were not there: an image has a copy of the package installed",
+    next_step="take out `-e`",
+)
+
+
+def _version(line: Requirement) -> str:
+    return line.specifier.lstrip("=").strip()
+
+
+def _build_option(name: str) -> Refusal:
+    return Refusal(
+        "build-option",
+        f"`--{name.replace('_', '-').removesuffix('s')}` runs the package's own setup with arguments of the bundle",
+        next_step="build a wheel with these options, and put that into `.mdai`",
+    )
+
+
+def _beside_package(names: Iterable[str]) -> Refusal:
+    options = " ".join(f"--{name.replace('_', '-').removesuffix('s')}" for name in names)
+    options = options.replace("--find-link", "--find-links")
+    return Refusal(
+        "option-beside-package",
+        f"`{options}` stands in the line of a package, where pip does not heed it; it is read as a line of its own",
+        next_step="write it on the line above",
+    )
+
+
+def _whole_model(written: str) -> Refusal:
+    return Refusal(
+        "whole-model",
+        f"`{written}` installs the folder of the whole model, so that any change of it installs everything anew",
+        next_step="take out the line (every folder of the bundle is on sys.path), or move the package to a folder",
+    )
+
+
+def _no_file(bundle: Bundle) -> Problem:
+    texts = [member.path for member in bundle.members if posixpath.basename(member.path) == "requirements.txt"]
+    return Refusal(
+        "no-file",
+        "the bundle has no requirements.txt in `.mdai`: it gets the preinstalled packages alone",
+        next_step=f"move `{texts[0]}` there" if texts else "add one if the model imports anything else",
+    ).at(Location(REQUIREMENTS_FILE))
