@@ -33,6 +33,7 @@ _CACHE_VARIABLES = (
 _POLL_SECONDS = 0.02
 _FLUSH_SECONDS = 1
 _KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
 
 
 def main() -> int:
@@ -123,6 +124,8 @@ def _listen(settings: Settings) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((settings.host, settings.port))
+    # From here on a client waits for its answer, where it would be turned away until uvicorn listens.
+    listener.listen(_BACKLOG)
     return listener
 
 
