@@ -78,6 +78,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the model needs more memory than it was given: raise the limit (`--memory`), or load less at once",
     ),
 )
+# What our server writes before an error that has no traceback.
+_PREAMBLE = re.compile(r"^The (model failed to load|model's predict failed|model's outputs [\w ]+): (?=\S)")
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -99,4 +101,4 @@ def headline(text: str) -> str:
     for line in lines[starts[-1] + 1 :] if starts else ():
         if re.match(r"[A-Za-z_][\w.]*(: |$)", line):
             return line
-    return lines[0].strip()
+    return _PREAMBLE.sub("", lines[0].strip())

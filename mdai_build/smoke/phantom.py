@@ -40,19 +40,25 @@ def _blur(image: Floats, radius: int) -> Floats:
     return blurred
 
 
+def _doubled(image: Floats) -> Floats:
+    """Twice the rows and columns: structures are drawn at half size, since that takes a quarter of the time."""
+    return np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
+
+
 @functools.lru_cache(maxsize=16)
 def ct_slice(position: float, size: int = 512, seed: int = 0) -> Floats:
     """One axial slice through a chest, in Hounsfield units, (size, size).
 
     Args:
         position: where in the chest, from 0 (lung bases) to 1 (apices).
-        size: rows and columns.
+        size: rows and columns, even.
         seed: of the noise.
     """
-    y, x = _grid(size, size)
+    half = size // 2
+    y, x = _grid(half, half)
     taper = np.sqrt(max(0.05, 1 - (1.1 * (position - 0.4)) ** 2))
     body_radii = (0.56, 0.80)
-    image = np.full((size, size), -1000.0)
+    image = np.full((half, half), -1000.0)
     body = _ellipse(y, x, (0.02, 0), body_radii)
     image[body < 1] = -95.0  # fat under the skin
     image[_ellipse(y, x, (0.02, 0), (0.50, 0.73)) < 1] = 45.0  # muscle
@@ -87,15 +93,16 @@ def ct_slice(position: float, size: int = 512, seed: int = 0) -> Floats:
     if nodule > 0:  # a nodule in the lung on the image's left
         image[_ellipse(y, x, (-0.12, -0.40), (nodule, nodule)) < 1] = 40.0
     image[(np.abs(y - 0.70 + 0.10 * x**2) < 0.012) & (np.abs(x) < 0.85)] = -300.0  # table
-    image = _blur(image + 28 * _noise(seed + 1, image.shape), 1) + 6 * _noise(seed + 2, image.shape)
+    image = _doubled(image)
+    image = _blur(image + 34 * _noise(seed, image.shape), 1)
     image.flags.writeable = False  # callers share it
     return image
 
 
 @functools.lru_cache(maxsize=1)
 def chest_radiograph(rows: int = 1024, columns: int = 880, seed: int = 0) -> Floats:
-    """A frontal chest radiograph, (rows, columns), from 0 (air) to 1 (bone): how much each ray was weakened."""
-    y, x = _grid(rows, columns)
+    """A frontal chest radiograph, (rows, columns), both even, from 0 (air) to 1 (bone): how much each ray lost."""
+    y, x = _grid(rows // 2, columns // 2)
 
     def thickness(centre: tuple[float, float], radii: tuple[float, float]) -> Floats:
         depth: Floats = np.sqrt(np.clip(1 - _ellipse(y, x, centre, radii), 0, None))
@@ -124,7 +131,8 @@ def chest_radiograph(rows: int = 1024, columns: int = 880, seed: int = 0) -> Flo
     image = image + 0.16 * thickness((0.86, -0.32), (0.46, 0.62))  # liver under the right diaphragm
     image = image + 0.10 * thickness((-0.22, -0.46), (0.07, 0.075))  # a nodule
     image = np.where(_ellipse(y, x, (-0.9, 0.88), (0.035, 0.03)) < 1, 1.0, image)  # the side marker
-    image = _blur(np.clip(image, 0, 1), 2) + 0.008 * _noise(seed, image.shape)
+    image = _doubled(np.clip(image, 0, 1))
+    image = _blur(image, 2) + 0.008 * _noise(seed, image.shape)
     image = np.clip(image, 0, 1)
     image.flags.writeable = False  # callers share it
     return image
