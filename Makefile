@@ -49,6 +49,7 @@ lint: setup ## style, format, and the order of the rooms
 .PHONY: types
 types: setup ## mypy, strict
 	@$(BIN)/mypy
+	@MYPYPATH=scripts:base_images/local $(BIN)/mypy scripts base_images/local
 
 .PHONY: unit
 unit: setup ## the quick tests, without an engine

@@ -121,6 +121,10 @@ def connect(engine_folder: Path) -> Engine:
     """
     tried: list[str] = []
     for host, environment in _candidates(engine_folder):
+        # The library leaves a socket open when there is nothing at the other end.
+        if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
+            tried.append(f"{host}: no such socket")
+            continue
         try:
             client = docker.DockerClient(base_url=host, timeout=_ANSWER_SECONDS)
             version = str(client.version()["Version"])
