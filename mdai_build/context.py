@@ -82,6 +82,7 @@ def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
     # An empty file of our own: a .dockerignore of the bundle must not reach the build.
     yield "Dockerfile.dockerignore", b""
     yield f"{GENERATED}/requirements/_install.txt", plan.requirements_text.encode()
+    yield f"{GENERATED}/requirements/{CONSTRAINT_FILE}", plan.constraints_text.encode()
     yield (
         f"{GENERATED}/requirements/_vcs.txt",
         "".join(f"{line}\n" for line in plan.vcs_requirements).encode(),

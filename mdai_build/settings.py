@@ -6,20 +6,15 @@ Nothing downstream reads the environment: a room that needs a setting gets it fr
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mdai_build.errors import Location, Problem, UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SETTINGS_FILE = "mdai-build.toml"
 PREFIX = "MDAI_BUILD_"
@@ -164,8 +159,8 @@ def _settings_file(folder: Path) -> Path | None:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomli.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
         raise UsageError(
             Problem(
                 code="settings.unreadable",

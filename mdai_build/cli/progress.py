@@ -23,7 +23,7 @@ class Progress:
         from mdai_build.report.terminal import clean
 
         self._clean = clean
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._status: Status | None = None
         self._begun = time.monotonic()
         self._last = ""

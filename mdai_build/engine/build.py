@@ -16,18 +16,19 @@ from mdai_build.errors import BuildFailedError, MdaiBuildError, Problem, Require
 _VERTEX = re.compile(r"^#(\d+) (.*)$")
 _DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _LOG = re.compile(r"^(\d+\.\d+) (.*)$")
-_STEP = re.compile(r"^\[(?:(\S+) )?\s*(?:\d+/\d+|internal|auth|stage-\d+)\]? ?(.*)$")
+_FLAG = re.compile(r"--(?:mount|link|chown|from)(?:=\S+)? ")
+_STAGE = re.compile(r"^\[(\S+)(?: +\d+/\d+)?\] ")
 _KEPT_LINES = 400
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a build: BuildKit calls it a vertex."""
+    """One stage of the Dockerfile, or the export of the image; its steps' seconds added up."""
 
     name: str
-    """As BuildKit names it, such as `[model 3/7] RUN …`."""
     seconds: float
     cached: bool
+    """Whether every step of it came from the cache."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class Progress:
             return None
         vertex, text = match.groups()
         if vertex not in self.names:
-            self.names[vertex] = text
-            return text
+            self.names[vertex] = readable_step(text)
+            return self.names[vertex] if vertex != "0" else None
         if done := _DONE.match(text):
             self.seconds[vertex] = self.seconds.get(vertex, 0.0) + float(done.group(1))
         elif text == "CACHED":
@@ -86,12 +87,27 @@ class Progress:
         return None
 
     def stages(self) -> tuple[Stage, ...]:
-        """The steps of the Dockerfile's stages and the export, in the order in which they began."""
-        return tuple(
-            Stage(name=name, seconds=self.seconds.get(vertex, 0.0), cached=vertex in self.cached)
-            for vertex, name in self.names.items()
-            if not name.startswith(("[internal]", "[auth]")) and (vertex in self.seconds or vertex in self.cached)
-        )
+        """The Dockerfile's stages and the export, in the order in which they began."""
+        stages: dict[str, Stage] = {}
+        for vertex, step in self.names.items():
+            if vertex not in self.seconds and vertex not in self.cached:
+                continue
+            if step.startswith("exporting"):
+                name = "export"
+            elif (match := _STAGE.match(step)) and match.group(1) not in ("internal", "auth"):
+                name = match.group(1)
+            else:
+                continue
+            # FROM is never "CACHED", though nothing is done for it when the parent is there.
+            cached = vertex in self.cached or (" FROM " in step and self.seconds[vertex] == 0)
+            before = stages.get(name, Stage(name, 0.0, cached=True))
+            stages[name] = Stage(name, before.seconds + self.seconds.get(vertex, 0.0), before.cached and cached)
+        return tuple(stages.values())
+
+
+def readable_step(name: str) -> str:
+    """A step's name without the flags of its instruction: what it does rather than what it is given."""
+    return " ".join(_FLAG.sub("", re.sub(r"\s+", " ", name)).split())
 
 
 def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], None]) -> BuildResult:

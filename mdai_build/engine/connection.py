@@ -55,7 +55,7 @@ class Engine:
         """An image that the engine holds, or None."""
         with engine_words():
             try:
-                attributes: dict[str, Any] = self.client.api.inspect_image(reference)
+                attributes: dict[str, Any] = self.client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
             except docker.errors.ImageNotFound:
                 return None
             except docker.errors.APIError as error:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import docker.errors
 from docker.models.containers import Container as DockerContainer
@@ -63,7 +63,8 @@ class RunningContainer:
     def peak_memory(self) -> int | None:
         """The most bytes of memory seen in use so far; None when the engine does not tell."""
         with contextlib.suppress(UnavailableError), engine_words():
-            memory: dict[str, Any] = self._container.stats(stream=False, one_shot=True).get("memory_stats", {})
+            statistics = cast("dict[str, Any]", self._container.stats(stream=False, one_shot=True))
+            memory: dict[str, Any] = statistics.get("memory_stats", {})
             # max_usage exists under cgroup v1 alone; under v2 the samples taken here have to do.
             seen = [value for value in (self._peak, memory.get("max_usage"), memory.get("usage")) if value]
             self._peak = max(seen, default=None)
@@ -82,7 +83,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
         container = engine.client.containers.create(
             image,
             labels={OWNER_LABEL: _owner()},
-            ports={f"{PORT}/tcp": ("127.0.0.1", None)},
+            ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", None)}),  # the stubs know no free port of one address
             environment=dict(options.environment),
             read_only=True,
             # Some libraries compile what they then load from there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mdai_build.engine.build import Progress, build_failure
+from mdai_build.engine.build import Progress, build_failure, readable_step
 from mdai_build.errors import BuildFailedError, RequirementsError, UnavailableError
 
 PRINTED = """\
@@ -31,14 +31,21 @@ def read(text: str) -> Progress:
     return progress
 
 
-def test_steps_have_names_seconds_and_whether_they_were_cached() -> None:
-    stages = {
-        stage.name: stage for stage in read(PRINTED + "#5 DONE 2.5s\n#7 exporting to image\n#7 DONE 1.7s\n").stages()
-    }
-    assert [name.split()[0] for name in stages] == ["[environment", "[model", "[server", "exporting"]
-    assert stages["[environment 1/1] RUN conda create --yes"].cached
-    assert stages["exporting to image"].seconds == 1.7
-    assert not stages["[server 1/2] RUN true"].cached
+def test_stages_have_seconds_and_whether_they_were_cached() -> None:
+    rest = "#5 DONE 2.5s\n#8 [model 3/5] COPY x /x\n#8 DONE 0.5s\n#7 exporting to image\n#7 DONE 1.7s\n"
+    stages = {stage.name: stage for stage in read(PRINTED + rest).stages()}
+    assert list(stages) == ["environment", "model", "server", "export"]
+    assert stages["environment"].cached
+    assert (stages["model"].seconds, stages["model"].cached) == (3.0, False)
+    assert stages["export"].seconds == 1.7
+
+
+def test_flags_of_an_instruction_are_not_shown() -> None:
+    printed = (
+        "[model 2/5] RUN --mount=type=cache,id=u,target=/c     --mount=type=bind,source=a,target=/a     cd /a &&     x"
+    )
+    assert readable_step(printed) == "[model 2/5] RUN cd /a && x"
+    assert readable_step("[model 3/5] COPY --link --chown=1000:1000 a/ /b/") == "[model 3/5] COPY a/ /b/"
 
 
 def test_a_step_is_told_once_even_when_its_log_is_interleaved() -> None:

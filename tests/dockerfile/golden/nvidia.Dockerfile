@@ -12,12 +12,13 @@ RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp
 FROM system AS environment
 RUN python3 -m pip --version
 
-# uv, which installs packages; it is mounted where it is needed and is not part of the image.
+# uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
+# beside any Python, though its package asks for a newer one than 3.7.
 FROM environment AS installer
 RUN --mount=type=cache,id=mdai-pip,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     python3 -m pip install --quiet --disable-pip-version-check \
-    --target /opt/uv --no-deps --only-binary :all: --python-version 3.8 --requirement /pins/uv.txt
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
