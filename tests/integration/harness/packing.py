@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +72,9 @@ def _zip(archive: Path, folder: Path, top: str, members: tuple[Member, ...]) -> 
             entry.create_system = 3  # Unix, so that the mode counts
             mode = stat.S_IFREG | 0o644 if member.link is None else stat.S_IFLNK | 0o777
             entry.external_attr = mode << 16
-            file.writestr(entry, member.content if member.link is None else member.link)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Duplicate name")  # some cases want just that
+                file.writestr(entry, member.content if member.link is None else member.link)
 
 
 def _tar(archive: Path, folder: Path, top: str, members: tuple[Member, ...]) -> None:
