@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from mdai_build.smoke.result import Answer, SmokeResult
 
 MANIFEST = "pictures.json"
-MOST_PER_SAMPLE = 8
-MOST_EXTRAS_PER_SAMPLE = 16
+MOST_PER_SAMPLE = 4
+"""Pictures of a synthetic sample, and extra images of one; of the user's own samples there are more."""
+MOST_PER_OWN_SAMPLE = 64
 
 _LOG = logging.getLogger(__name__)
 _MOST_OUTPUTS_DRAWN = 64
@@ -83,7 +84,7 @@ def _file_name(text: str) -> str:
 def _draw_answer(answer: Answer, folder: Path, stem: str) -> Iterator[Path]:
     outputs = [(index, output) for index, output in enumerate(answer.outputs) if isinstance(output, Mapping)]
     extras: dict[int, list[Image.Image]] = {}
-    for path, index, image in _save_extras(outputs, folder, stem):
+    for path, index, image in _save_extras(outputs, folder, stem, _most(answer)):
         extras.setdefault(index, []).append(image)
         yield path
     scenes = _scenes(answer, outputs)
@@ -97,6 +98,10 @@ def _draw_answer(answer: Answer, folder: Path, stem: str) -> Iterator[Path]:
             _LOG.warning("pictures: %s was not drawn: %s: %s", path.name, type(error).__name__, error)
             continue
         yield path
+
+
+def _most(answer: Answer) -> int:
+    return MOST_PER_OWN_SAMPLE if answer.request.required else MOST_PER_SAMPLE
 
 
 def _scenes(answer: Answer, outputs: Sequence[tuple[int, Mapping[str, Any]]]) -> list[_Scene]:
@@ -121,9 +126,10 @@ def _scenes(answer: Answer, outputs: Sequence[tuple[int, Mapping[str, Any]]]) ->
         home.outputs[:0] = rest
     order = {file.instance_uid: place for place, file in enumerate(files)}
     chosen = sorted(scenes.values(), key=lambda scene: (order[scene.file.instance_uid], scene.frame))
-    if len(chosen) > MOST_PER_SAMPLE:
+    most = _most(answer)
+    if len(chosen) > most:
         last = len(chosen) - 1
-        chosen = [chosen[round(place * last / (MOST_PER_SAMPLE - 1))] for place in range(MOST_PER_SAMPLE)]
+        chosen = [chosen[round(place * last / (most - 1))] for place in range(most)]
     return chosen
 
 
@@ -188,8 +194,9 @@ def _draw_panel(
         draw.text((left, y), line, font=small, fill=_FAINT)
         y += _LINE
     y += 10
+    names = _class_names(answer)
     for place, (index, output) in enumerate(scene.outputs):
-        lines = [part for text in _describe(index, output) for part in _wrapped(text, small, indent=26)]
+        lines = [part for text in _describe(index, output, names) for part in _wrapped(text, small, indent=26)]
         if y + _LINE * (len(lines) + 1) > bottom:
             draw.text((left, y), f"and {len(scene.outputs) - place} more outputs", font=small, fill=_FAINT)
             y += _LINE
@@ -212,17 +219,25 @@ def _draw_panel(
             sheet.paste(small_image, (left + column * (_THUMBNAIL + 8), y + _LINE + row * (_THUMBNAIL + 8)))
 
 
-def _describe(index: int, output: Mapping[str, Any]) -> Iterator[str]:
+def _class_names(answer: Answer) -> dict[Any, str]:
+    """The names of the user's own label classes; the ones made for synthetic samples say nothing."""
+    if not answer.request.own_labels:
+        return {}
+    return {entry["class_index"]: str(entry["label"].get("name", "")) for entry in answer.request.label_classes}
+
+
+def _describe(index: int, output: Mapping[str, Any], names: Mapping[Any, str]) -> Iterator[str]:
     kind = data_kind(output.get("data"))
-    parts = [f"outputs[{index}]", str(output.get("type"))[:12].lower()]
-    if output.get("class_index") is not None:
-        parts.append(f"class {str(output['class_index'])[:12]}")
+    what = f"class {str(output['class_index'])[:12]}" if output.get("class_index") is not None else "no class"
+    if names.get(output.get("class_index")):
+        what += f" {clean_line(names[output.get('class_index')])[:40]}"
     if kind:
-        parts.append(kind)
+        what += f": {kind}"
     probability = output.get("probability")
     if isinstance(probability, (int, float)):
-        parts.append(f"p = {probability:.3f}")
-    yield ", ".join(parts)
+        what += f", p={probability:.3f}"
+    yield what
+    yield f"outputs[{index}], {str(output.get('type'))[:12]}"
     if isinstance(probability, Sequence) and not isinstance(probability, str):
         entries = [entry for entry in probability if isinstance(entry, Mapping)][:12]
         shown = [f"{str(entry.get('class_index'))[:6]}: {_number(entry.get('probability'))}" for entry in entries]
@@ -232,10 +247,9 @@ def _describe(index: int, output: Mapping[str, Any]) -> Iterator[str]:
         yield "note: " + clean_line(str(note)[:400])[:200]
     explanations = output.get("explanations")
     if isinstance(explanations, Sequence):
-        names = [clean_line(str(entry.get("name"))[:60]) for entry in explanations[:6] if isinstance(entry, Mapping)]
-        names = [name for name in names if name and name != "None"]
-        if names:
-            yield "explanations: " + ", ".join(names)
+        titles = [str(entry.get("name") or "")[:60] for entry in explanations[:6] if isinstance(entry, Mapping)]
+        if any(titles):
+            yield "explanations: " + ", ".join(clean_line(title) for title in titles if title)
 
 
 def _number(value: Any) -> str:
@@ -251,14 +265,13 @@ def _wrapped(text: str, font: Any, indent: int = 0) -> list[str]:
 
 
 def _save_extras(
-    outputs: Sequence[tuple[int, Mapping[str, Any]]], folder: Path, stem: str
+    outputs: Sequence[tuple[int, Mapping[str, Any]]], folder: Path, stem: str, most: int
 ) -> Iterator[tuple[Path, int, Image.Image]]:
     """Saves images and explanations that outputs carry, as PNG: decoded and encoded anew, never a stranger's bytes."""
     count = 0
     for index, output in outputs:
         for name, content in _contents(output):
-            if count == MOST_EXTRAS_PER_SAMPLE:
-                _LOG.warning("pictures: more than %d images in %s; the rest is not saved", count, stem)
+            if count == most:
                 return
             count += 1
             path = folder / f"{stem}-output{index}-{name}.png"

@@ -154,20 +154,11 @@ def _message(check: Check) -> str:
 
 def _print_findings(on: Console, warnings: Sequence[Problem], smoke: SmokeResult | None) -> None:
     errors = smoke.problems if smoke else ()
-    told = {problem.what for problem in errors}
-    shown = [*warnings, *(problem for problem in _distinct(smoke) if problem.what not in told)]
+    shown = (*warnings, *(smoke.warnings if smoke else ()))
     if shown or errors:
         on.print()
     print_problems(shown, "warning", on)
     print_problems(errors, "error", on)
-
-
-def _distinct(smoke: SmokeResult | None) -> list[Problem]:
-    """The smoke test's warnings, those that say the same of several samples once."""
-    seen: dict[str, Problem] = {}
-    for problem in smoke.warnings if smoke else ():
-        seen.setdefault(problem.what, problem)
-    return list(seen.values())
 
 
 def _table(*headings: str) -> Table:

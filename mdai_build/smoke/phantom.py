@@ -45,7 +45,7 @@ def _doubled(image: Floats) -> Floats:
     return np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=32)
 def ct_slice(position: float, size: int = 512, seed: int = 0) -> Floats:
     """One axial slice through a chest, in Hounsfield units, (size, size).
 
@@ -130,7 +130,6 @@ def chest_radiograph(rows: int = 1024, columns: int = 880, seed: int = 0) -> Flo
     image = image + 0.10 * ((np.abs(x) < 0.085) & (y > -0.95))  # spine
     image = image + 0.16 * thickness((0.86, -0.32), (0.46, 0.62))  # liver under the right diaphragm
     image = image + 0.10 * thickness((-0.22, -0.46), (0.07, 0.075))  # a nodule
-    image = np.where(_ellipse(y, x, (-0.9, 0.88), (0.035, 0.03)) < 1, 1.0, image)  # the side marker
     image = _doubled(np.clip(image, 0, 1))
     image = _blur(image, 2) + 0.008 * _noise(seed, image.shape)
     image = np.clip(image, 0, 1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mdai_build.errors import Problem
 from mdai_build.smoke.request import SmokeRequest
+
+_MOST_NAMED = 3
 
 Outcome = Literal["passed", "warning", "failed"]
 
@@ -60,10 +63,40 @@ class SmokeResult:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Why it failed; empty when it passed."""
-        return tuple(problem for check in self.checks if check.outcome == "failed" for problem in check.problems)
+        """Why it failed, the same mistake once; empty when it passed. `checks` has each with its sample."""
+        return _grouped(self._of("failed"))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What is dubious and no failure."""
-        return tuple(problem for check in self.checks if check.outcome == "warning" for problem in check.problems)
+        """What is dubious and no failure, the same once, without what is a failure elsewhere."""
+        failures = {_mistake(problem) for problem in self._of("failed")}
+        return _grouped([problem for problem in self._of("warning") if _mistake(problem) not in failures])
+
+    def _of(self, outcome: Outcome) -> list[Problem]:
+        return [problem for check in self.checks if check.outcome == outcome for problem in check.problems]
+
+
+def _mistake(problem: Problem) -> tuple[str, str]:
+    """What makes two problems the same mistake: the kind, and the place in the outputs or else the words."""
+    if problem.where is not None and problem.where.key is not None:
+        return problem.code, re.sub(r"\[\d+\]", "[]", problem.where.key)
+    return problem.code, problem.what
+
+
+def _grouped(problems: list[Problem]) -> tuple[Problem, ...]:
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(_mistake(problem), []).append(problem)
+    return tuple(_together(members) for members in groups.values())
+
+
+def _together(members: list[Problem]) -> Problem:
+    first = members[0]
+    samples = dict.fromkeys(member.where.file for member in members if member.where is not None)
+    others = [name.removeprefix("sample ") for name in samples][1:]
+    if others:
+        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        return replace(first, what=f"{first.what}; the same with {', '.join(others[:_MOST_NAMED])}{more}")
+    if len(members) > 1:
+        return replace(first, what=f"{first.what}; the same at {len(members) - 1} other places")
+    return first

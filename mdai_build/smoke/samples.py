@@ -24,7 +24,7 @@ from mdai_build.smoke import dicom, phantom
 from mdai_build.smoke.dicom import Place
 from mdai_build.smoke.request import JPEG, PNG, Demand, InputFile, Scope, SmokeRequest
 
-SERIES_SLICES = 12
+SERIES_SLICES = 16
 _CT_SPACING = 0.78125  # mm between pixel centres: a field of view of 400 mm over 512 pixels
 _CT_THICKNESS = 5.0
 _LABEL_KINDS = (
