@@ -54,13 +54,17 @@ class Room:
         self._limit = limit
         self._held = 0
 
-    def check(self, size: int) -> None:
-        """Raises Refusal when so many bytes more are too many; a body that is alone always fits."""
-        if self._held and self._held + size > self._limit:
+    def check(self, size: int, own: int = 0) -> None:
+        """Raises Refusal when so many bytes more are too many; a body that is alone always fits.
+
+        ``own`` is what the same body has taken already.
+        """
+        if self._held > own and self._held + size > self._limit:
             raise Refusal(503, f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES).\n", retry=True)
 
-    def take(self, size: int) -> None:
-        self.check(size)
+    def take(self, size: int, own: int) -> None:
+        """Accounts for so many bytes more; raises Refusal when they are too many."""
+        self.check(size, own)
         self._held += size
 
     def give_back(self, size: int) -> None:
@@ -148,7 +152,7 @@ class Inference:
         while not self._body_complete:
             chunk = await self._receive_chunk()
             self._check_size(self._received + len(chunk))
-            self._server.room.take(len(chunk))
+            self._server.room.take(len(chunk), self._received)
             self._received += len(chunk)
             try:
                 write_all(fd, chunk)
@@ -205,7 +209,7 @@ class Inference:
         headers = {"x-request-id": self._identity}
         if refusal.retry:
             headers["retry-after"] = str(_RETRY_SECONDS)
-        if not await self._discard_body():
+        if refusal.status == 408 or not await self._discard_body():
             headers["connection"] = "close"
         if refusal.status >= 500:
             self._server.status.note_error(self._identity, refusal.text)

@@ -18,7 +18,7 @@ from .channel import Channel, ChannelError
 from .memory import memory_file, size_of, write_all
 from .settings import Settings, read_settings
 
-_TEXT_BYTES = 512 * 1024
+_TEXT_LENGTH = 128 * 1024
 
 
 class _Failure(Exception):
@@ -81,7 +81,7 @@ class _Worker:
             predict = model.load(settings.model_root, settings.mdai_path)
         except BaseException as error:
             self._leave_if_forked()
-            self._send({"event": "failed"}, model.explain("The model failed to load", error))
+            self._send({"event": "failed"}, _text_file(model.explain("The model failed to load", error)))
             return
         self._leave_if_forked()
         self._send({"event": "loaded", "seconds": time.perf_counter() - started})
@@ -106,7 +106,7 @@ class _Worker:
         reply["leaves"] = leave is not None
         reply["seconds"] = seconds
         reply["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self._send_file(reply, answer)
+        self._send(reply, answer)
         if leave is not None:
             # The model asked for the process to end; it is taken at its word once the client has its answer.
             sys.exit(leave.code)
@@ -175,24 +175,23 @@ class _Worker:
         if os.getpid() != self._pid:
             os._exit(0)
 
-    def _send(self, content: dict[str, Any], text: str | None = None) -> None:
-        if text is None:
-            self._channel.send(content)
-        else:
-            self._send_file(content, _text_file(text))
-
-    def _send_file(self, content: dict[str, Any], fd: int) -> None:
+    def _send(self, content: dict[str, Any], fd: int | None = None) -> None:
+        """Sends a message, with a file that is closed here."""
         try:
             self._channel.send(content, fd)
         except (ChannelError, OSError) as error:
             _give_up(f"the worker cannot answer: {error}; did model code close file descriptors?")
         finally:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
 
 
 def _text_file(text: str) -> int:
+    """The text in a memory file; of a very long one its begin and its end."""
+    if len(text) > _TEXT_LENGTH:
+        text = f"{text[: _TEXT_LENGTH // 2]}\n[...]\n{text[-_TEXT_LENGTH // 2 :]}"
     fd = memory_file("text")
-    write_all(fd, text.encode("utf-8", "replace")[-_TEXT_BYTES:])
+    write_all(fd, text.encode("utf-8", "replace"))
     return fd
 
 

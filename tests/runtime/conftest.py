@@ -6,6 +6,7 @@ Its packages are installed from the pins once for each Python, into pytest's cac
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -122,8 +123,14 @@ class RunningServer:
         self._reader.start()
         self.session = requests.Session()
         self.session.trust_env = False
-        self.port = int(self.wait_for_line("listening").split("127.0.0.1:")[1].split()[0].strip('",'))
-        self.url = f"http://127.0.0.1:{self.port}"
+
+    @functools.cached_property
+    def port(self) -> int:
+        return int(self.wait_for_line("listening").split("127.0.0.1:")[1].split()[0].strip('",'))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def _read(self) -> None:
         assert self.process.stdout is not None
