@@ -10,7 +10,7 @@ from mdai_build.requirements.install import (
 from mdai_build.requirements.model import Kind, Override, Pin, Requirement, Requirements
 from mdai_build.requirements.preinstalled import preinstalled, preinstalled_file
 from mdai_build.requirements.reader import read_requirements
-from mdai_build.requirements.urls import redact
+from mdai_build.requirements.redact import redact
 
 __all__ = [
     "CONSTRAINT_FILE",

@@ -23,9 +23,10 @@ from packaging.specifiers import SpecifierSet
 from mdai_build.requirements import hints
 from mdai_build.requirements.local import LocalFiles, archive_name, check_wheel_name, wheel_name_refusal
 from mdai_build.requirements.model import Kind, Requirement
+from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.target import Target
-from mdai_build.requirements.urls import redact, split_url
+from mdai_build.requirements.urls import split_url
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")

@@ -81,6 +81,11 @@ def doubt(name: str) -> Refusal | None:
     return None
 
 
+def is_command(line: str) -> bool:
+    """Whether a line is typed at a shell's or a notebook's prompt, such as `pip install -U numpy`."""
+    return _COMMANDS.fullmatch(line) is not None
+
+
 def rejected(line: str, reason: str) -> Refusal:
     """Why a line that pip rejects is wrong, with the line that was probably meant. Both texts are redacted."""
     if command := _COMMANDS.fullmatch(line):

@@ -21,12 +21,14 @@ _ARGUMENTS = ("--pre", "--prefer-binary")
 def install_file(requirements: Requirements) -> str:
     """The requirements file for the install step, empty when there is nothing to install.
 
-    Without the lines of `vcs_lines`, which are built to wheels in a stage that has git, and without lines whose
-    marker does not hold on the target. The same requirements give the same text.
+    Without the lines of `vcs_lines`, which are built to wheels in a stage that has git and are installed in the same
+    command as this file; of those with extras, the name and the extras stay. Without lines whose marker does not hold
+    on the target. The same requirements give the same text.
     """
-    lines = [line.text for line in requirements.lines if line.applies and line.kind != "vcs"]
-    if not lines:
+    applying = [line for line in requirements.lines if line.applies]
+    if not applying:
         return ""
+    lines = [_installed_text(line) for line in applying if line.kind != "vcs" or line.extras]
     options = [option for option in requirements.options if option not in _ARGUMENTS]
     if "--require-hashes" not in options and any(line.hashes for line in requirements.lines):
         # pip asks for hashes everywhere as soon as one line has one; uv does so only when told.
@@ -34,6 +36,13 @@ def install_file(requirements: Requirements) -> str:
     if constraint_file(requirements):
         options.append(f"-c {CONSTRAINT_FILE}")
     return "".join(f"{line}\n" for line in (*options, *lines))
+
+
+def _installed_text(line: Requirement) -> str:
+    if line.kind != "vcs":
+        return line.text
+    # The wheel of a git line is installed by its file name, which carries no extras.
+    return f"{line.name}[{','.join(line.extras)}]"
 
 
 def constraint_file(requirements: Requirements) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pip_requirements_parser as pip  # type: ignore[import-untyped]
 
-from mdai_build.requirements.hints import rejected
+from mdai_build.requirements.hints import is_command, rejected
+from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
-from mdai_build.requirements.urls import redact
 
 MOST_LINES = 10_000
 MOST_CONTINUATIONS = 1_000
@@ -105,7 +105,7 @@ def _parsed(number: int, text: str, parse: pip.LineParser) -> LogicalLine:
         return LogicalLine(number, text, refusal=refusal)
     if not re.search(r"(?:^| )-", text):
         return LogicalLine(number, text, text.strip())
-    if re.match(r"-\s", text):
+    if re.match(r"-\s", text) or is_command(text):
         return LogicalLine(number, text, refusal=rejected(redact(text), ""))
     try:
         requirement, values, arguments = parse(text)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from mdai_build.requirements.local import LocalFiles
+from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
-from mdai_build.requirements.urls import redact, split_url
+from mdai_build.requirements.urls import split_url
 
 _PACKAGES = re.compile(r"(?::all:|:none:|[A-Za-z0-9._-]+)(?:,(?::all:|:none:|[A-Za-z0-9._-]+))*")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from mdai_build.bundle import Bundle
 from mdai_build.errors import Location, Problem, RequirementsError
@@ -18,9 +19,9 @@ from mdai_build.requirements.local import LocalFiles
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
 from mdai_build.requirements.options import Options
 from mdai_build.requirements.preinstalled import find_overrides
+from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.target import Target, newer_glibc
-from mdai_build.requirements.urls import redact
 
 MOST_DEEP = 20
 """Of includes within includes."""
@@ -163,9 +164,10 @@ class _Reading:
         elif written.startswith(("/", "~")) or path == ".." or path.startswith("../"):
             refuse(Refusal("outside-bundle", f"`{shown}` lies outside the bundle", next_step="put it into `.mdai`"))
         elif not self._bundle.has(path):
-            texts = [member.path for member in self._bundle.members if member.path.endswith((".txt", ".in"))]
-            near = get_close_matches(path, texts[:500], n=1)
-            relative = posixpath.relpath(near[0], posixpath.dirname(file)) if near else None
+            texts = [member.path for member in self._bundle.members if member.path.endswith((".txt", ".in"))][:500]
+            by_name = {posixpath.basename(text): text for text in texts}
+            near = get_close_matches(posixpath.basename(path), by_name, n=1)
+            relative = posixpath.relpath(by_name[near[0]], posixpath.dirname(file)) if near else None
             refuse(
                 Refusal(
                     "missing-file",
@@ -174,7 +176,9 @@ class _Reading:
                 )
             )
         elif path == file or path in above:
-            refuse(Refusal("include-cycle", f"`{shown}` includes itself", next_step="take out one of the includes"))
+            chain = (*above, file)
+            circle = " -> ".join((*chain[chain.index(path) :], path))
+            refuse(Refusal("include-cycle", f"includes run in a circle: {circle}", next_step="take out one of them"))
         elif len(above) >= MOST_DEEP:
             refuse(Refusal("include", f"files include files more than {MOST_DEEP} deep"))
         else:
@@ -260,8 +264,13 @@ _EDITABLE = Refusal(
 )
 
 
-def _version(line: Requirement) -> str:
-    return line.specifier.lstrip("=").strip()
+def _version(line: Requirement) -> Version | str:
+    """The version that the line pins; `===` may pin one that is none by PEP 440."""
+    text = line.specifier.lstrip("=").strip()
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return text
 
 
 def _build_option(name: str) -> Refusal:
