@@ -36,6 +36,8 @@ class Reply:
     content_type: str
     body: bytes = field(repr=False)
     seconds: float = 0.0
+    failure: str = ""
+    """The step that our server says has failed (header `mdai-failure`); empty from others."""
 
     @property
     def text(self) -> str:
@@ -86,7 +88,13 @@ class Client:
                     if time.monotonic() - begin > seconds:
                         raise TooSlowError(f"no complete answer within {seconds:g} s")
                 content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                return Reply(response.status_code, content_type, bytes(body), time.monotonic() - begin)
+                return Reply(
+                    status=response.status_code,
+                    content_type=content_type,
+                    body=bytes(body),
+                    seconds=time.monotonic() - begin,
+                    failure=response.headers.get("mdai-failure", ""),
+                )
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise TooSlowError(f"no answer within {seconds:g} s") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

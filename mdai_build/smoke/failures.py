@@ -76,7 +76,12 @@ def load_failed(text: str, log: str) -> Problem:
         code="smoke.load-failed",
         what=f"the model did not load: {error}" if error else "the model did not load",
         expected="`import mdai_deploy` and `MDAIModel()` come to an end without an error",
-        next_step=hint(text) or "correct the code that the last lines of the traceback name",
+        next_step=hint(text)
+        or (
+            "correct the code that the last lines of the traceback name"
+            if "Traceback" in text
+            else "look for exit(), os._exit(), a crash in native code, or too little memory"
+        ),
         details=text.strip() or log,
     )
 
@@ -137,6 +142,18 @@ def worker_died(name: str, text: str) -> Problem:
     )
 
 
+def bad_request(name: str, text: str) -> Problem:
+    """The server says that what we sent is not a request: something in the user's smoke.yaml."""
+    return Problem(
+        code="smoke.bad-request",
+        what=f"the request was refused: {headline(text)}",
+        where=Location(file=f"sample {name}"),
+        expected="annotations, label_classes and args as the interface's document lists them",
+        next_step="correct .mdai/smoke.yaml",
+        details=text.strip(),
+    )
+
+
 def too_slow(name: str, seconds: float, target: Target) -> Problem:
     """No answer in time."""
     return Problem(
@@ -149,18 +166,31 @@ def too_slow(name: str, seconds: float, target: Target) -> Problem:
     )
 
 
-Kind = Literal["invalid", "died", "raised"]
+Kind = Literal["invalid", "died", "raised", "request"]
 
+_KINDS: dict[str, Kind] = {
+    "decode": "request",
+    "request": "request",
+    "outputs": "invalid",
+    "encode": "invalid",
+    "worker": "died",
+    "load": "died",
+}
 _INVALID = re.compile(r"outputs (are not valid|cannot be)", re.IGNORECASE)
-_DIED = re.compile(r"^The worker process |failed: (SystemExit|KeyboardInterrupt)\b")
+_EXITS = re.compile(r"failed: (SystemExit|KeyboardInterrupt)\b")
 
 
-def kind_of(text: str) -> Kind:
-    """What a 500 is about: outputs that are not valid, a worker that ended, or else an error that was raised."""
+def kind_of(step: str, text: str) -> Kind:
+    """What a 500 is about: the request, outputs that are not valid, a worker that ended, or an error that was raised.
+
+    `step` is what our server says has failed; of other servers the text has to do.
+    """
     first = next((line for line in text.splitlines() if line.strip()), "")
-    if _INVALID.search(first):
-        return "invalid"
-    return "died" if _DIED.search(first) else "raised"
+    if _EXITS.search(first):
+        return "died"
+    if step:
+        return _KINDS.get(step, "raised")
+    return "invalid" if _INVALID.search(first) else "raised"
 
 
 def is_out_of_memory(text: str) -> bool:

@@ -228,11 +228,13 @@ class _Run:
             self._answered(request, reply)
 
     def _failed(self, request: SmokeRequest, reply: Reply) -> None:
-        kind = failures.kind_of(reply.text)
+        kind = failures.kind_of(reply.failure, reply.text)
         if kind == "died":
             self.fail(request.name, reply.seconds, failures.worker_died(request.name, reply.text))
             raise _StopError
-        if kind == "invalid":
+        if kind == "request":
+            self.fail(request.name, reply.seconds, failures.bad_request(request.name, reply.text))
+        elif kind == "invalid":
             self._invalid(request, reply.seconds, (failures.invalid(request.name, reply.text),))
         else:
             self._refused(request, reply.seconds, (failures.refused(request.name, reply.text),))
