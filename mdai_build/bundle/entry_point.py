@@ -55,7 +55,7 @@ def _decode(content: bytes) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return io.TextIOWrapper(io.BytesIO(content), encoding, newline=None).read()
-    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+    except (SyntaxError, UnicodeError, LookupError) as error:
         raise BundleError(
             Problem(
                 "bundle.entry-point-encoding",
@@ -108,7 +108,15 @@ class _Check:
             )
         if not newer:
             raise BundleError(problem, self.warnings)
-        self.warnings.append(problem)
+        self.warnings.append(
+            Problem(
+                "bundle.entry-point-unread",
+                f"mdai_deploy.py could not be checked: this is Python {sys.version_info[0]}.{sys.version_info[1]}, "
+                f"and to it the file is {problem.what.partition(' is ')[2]}",
+                problem.where,
+                next_step=f"run mdai-build with Python {python} to have it checked",
+            )
+        )
         return None
 
     def check_class(self, tree: ast.Module) -> None:

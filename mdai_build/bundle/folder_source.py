@@ -24,8 +24,11 @@ def look_into(folder: Path) -> tuple[set[str], set[str]]:
     files: set[str] = set()
     folders: set[str] = set()
     waiting = [""]
-    while waiting and len(files) + len(folders) < _LOOK_ENTRIES:
+    while waiting:
         place = waiting.pop(0)
+        # The top and its folders are read in full, as `.mdai` may be there; below, it is for the message only.
+        if "/" in place and len(files) + len(folders) > _LOOK_ENTRIES:
+            break
         try:
             found = sorted(os.scandir(folder / place), key=lambda entry: entry.name)
         except OSError:
@@ -34,13 +37,20 @@ def look_into(folder: Path) -> tuple[set[str], set[str]]:
             path = f"{place}/{entry.name}" if place else entry.name
             if left_out_part(path):
                 continue
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 files.add(path)
                 continue
             folders.add(path)
             if path.count("/") + 1 < _LOOK_DEPTH:
                 waiting.append(path)
     return files, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
 
 
 @dataclass
@@ -115,7 +125,7 @@ class _Walker:
         try:
             safe_path(path)
         except UnsafeNameError as unsafe:
-            self._refuse(unsafe.code, path, unsafe.reason, "rename it")
+            self._refuse(unsafe.code, path, unsafe.reason, "rename it, or take it out")
             return None
         place = Path(entry.path)
         if not entry.is_symlink():

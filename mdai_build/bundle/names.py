@@ -17,12 +17,16 @@ _MISLEADING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 class UnsafeNameError(ValueError):
-    """A member's name that must not become a path. `code` is the stable part of a problem's code."""
+    """A member's name that must not become a path.
 
-    def __init__(self, code: str, reason: str) -> None:
+    `code` is the stable part of a problem's code, `reason` continues "the member …".
+    """
+
+    def __init__(self, code: str, reason: str, next_step: str | None = None) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.next_step = next_step
 
 
 def safe_path(name: str) -> str:
@@ -50,15 +54,18 @@ def safe_path(name: str) -> str:
 
 
 def _refuse_odd_characters(name: str) -> None:
+    if "\\" in name:
+        raise UnsafeNameError(
+            "backslash",
+            "has a backslash in its name, which separates folders on Windows and nowhere else",
+            "pack anew with a tool that writes `/`, such as 7-Zip or Explorer; `Compress-Archive` of old does not",
+        )
+    if name.isascii() and name.isprintable():
+        return
     for character in name:
-        if character == "\\":
-            raise UnsafeNameError(
-                "backslash",
-                "has a backslash in its name, which is a separator to some systems and a letter to others",
-            )
         category = unicodedata.category(character)
         if category == "Cs":
-            raise UnsafeNameError("name-encoding", "has a name that is not UTF-8")
+            raise UnsafeNameError("name-encoding", "has a name that is not UTF-8", "rename it, and pack anew")
         if category == "Cc" or character in _MISLEADING:
             raise UnsafeNameError("control-character", f"has the control character U+{ord(character):04X} in its name")
 

@@ -156,10 +156,10 @@ class ObjectStore:
             return None
         return sha256 if self.holds(sha256, executable, size) else None
 
-    def remember(self, checksum: int, size: int, sha256: str) -> None:
+    def remember(self, checksum: int, size: int, sha256: str, workplace: Path) -> None:
         """Lets `guess` find this content."""
         if size >= _GUESSED_FROM_BYTES:
-            write_whole(self._guess_path(checksum, size), sha256.encode("ascii"))
+            write_whole(self._guess_path(checksum, size), sha256.encode("ascii"), workplace)
 
     def same(self, stream: Readable, sha256: str, executable: bool) -> bool:
         """Whether a stream holds, byte for byte, what the object holds."""
@@ -173,18 +173,13 @@ class ObjectStore:
         return self._guesses / f"{checksum:08x}-{size}"
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, workplace: Path) -> None:
     """Writes a small file so that readers see the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    handle, name = tempfile.mkstemp(dir=workplace)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(name).replace(path)
 
 
 def _write_all(handle: int, part: bytes) -> None:

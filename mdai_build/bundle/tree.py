@@ -14,7 +14,7 @@ from mdai_build.errors import BundleError, Location, Problem
 if TYPE_CHECKING:
     from mdai_build.bundle.model import Limits
 
-_SHOWN_PROBLEMS = 20
+_TOLD_APART = 3  # as many of one kind are told one by one, more of them together
 _MOST_HOPS = 40  # as Linux: more links in one path are a loop
 _PACK_ANEW = "pack the model folder anew, and trust no archive whose origin you do not know"
 
@@ -47,25 +47,32 @@ class Refusals:
 
     def __init__(self, origin: Path) -> None:
         self._origin = origin
-        self._problems: list[Problem] = []
-        self._count = 0
+        self._names: dict[tuple[str, str, str], list[str]] = {}
 
     def add(self, code: str, name: str, reason: str, next_step: str = _PACK_ANEW) -> None:
         """Refuses the member `name` for a reason that continues "`name` …"."""
-        self._count += 1
-        if self._count <= _SHOWN_PROBLEMS:
-            where = Location(str(self._origin), key=shown(name))
-            self._problems.append(Problem(f"bundle.{code}", f"`{shown(name)}` {reason}", where, next_step=next_step))
+        self._names.setdefault((code, reason, next_step), []).append(name)
 
     def raise_if_any(self) -> None:
         """Raises a BundleError if anything was refused."""
-        if self._count > _SHOWN_PROBLEMS:
-            more = self._count - _SHOWN_PROBLEMS
-            self._problems.append(
-                Problem("bundle.more-refused", f"{more} more members are refused as well", Location(str(self._origin)))
-            )
-        if self._problems:
-            raise BundleError(self._problems)
+        problems = [
+            problem
+            for (code, reason, next_step), names in self._names.items()
+            for problem in self._problems(f"bundle.{code}", reason, next_step, names)
+        ]
+        if problems:
+            raise BundleError(problems)
+
+    def _problems(self, code: str, reason: str, next_step: str, names: Sequence[str]) -> Iterator[Problem]:
+        if len(names) <= _TOLD_APART:
+            for name in names:
+                where = Location(str(self._origin), key=shown(name))
+                yield Problem(code, f"`{shown(name)}` {reason}", where, next_step=next_step)
+            return
+        where = Location(str(self._origin), key=shown(names[0]))
+        more = f"{len(names) - 1} more, such as `{shown(names[1])}`"
+        every = "\n".join(shown(name) for name in names[:1000])
+        yield Problem(code, f"`{shown(names[0])}` {reason}; so it is with {more}", where, None, next_step, every)
 
 
 def build_tree(entries: Sequence[Entry], origin: Path, limits: Limits) -> Tree:
@@ -94,7 +101,7 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
         try:
             path = safe_path(entry.name)
         except UnsafeNameError as unsafe:
-            refusals.add(unsafe.code, entry.name, unsafe.reason)
+            refusals.add(unsafe.code, entry.name, unsafe.reason, unsafe.next_step or _PACK_ANEW)
             continue
         if not path:
             if entry.kind != "folder":
@@ -191,7 +198,8 @@ class _Links:
         target = self._resolve(link)
         if target and target not in self._nodes and target not in self._folders:
             raise _LinkError(f"is a link to `{shown(entry.target)}`, which is not in the archive")
-        return target
+        found = self._nodes.get(target, -1)
+        return self._hard_target(found) if found >= 0 and self._entries[found].kind == "hardlink" else target
 
     def _hard_target(self, number: int) -> str:
         entry = self._entries[number]

@@ -42,12 +42,12 @@ def unpack_bundle(bundle: Bundle, store: Path, on_progress: Progress | None = No
     """
     progress = _Progress(sum(member.size for member in bundle.members), on_progress)
     key = hashlib.sha256(str(bundle.origin.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    objects = ObjectStore(store)
     with writing(store):
         if isinstance(bundle.source, FolderSource):
-            hashes = _hash_folder(bundle.source, store / "folders" / f"{key}.json", progress)
+            hashes = _hash_folder(bundle.source, objects, store / "folders" / f"{key}.json", progress)
             places = bundle.source.paths
         elif isinstance(bundle.source, ArchiveSource):
-            objects = ObjectStore(store)
             unpacking = _Unpacking(bundle.members, bundle.source, objects, progress)
             with locked(store / "locks" / key):
                 hashes = unpacking.hashes(store / "archives" / f"{key}.json")
@@ -125,9 +125,12 @@ class _Unpacking:
                 found[number] = self._objects.add(self._progress.counted(stream), member.executable, workplace)
                 checksum = self._source.checksum(number)
                 if checksum is not None:
-                    self._objects.remember(checksum, member.size, found[number])
-        hashes = {path: found[number] for path, number in self._source.contents.items()}
-        _record_hashes(record, self._source.stamp, hashes)
+                    self._objects.remember(checksum, member.size, found[number], workplace)
+            hashes = {path: found[number] for path, number in self._source.contents.items()}
+            # A change in the same tick of the clock would leave the same stamp: what is that fresh is not remembered.
+            if self._source.stamp.changed < time.time_ns() - _CLOCK_STEP:
+                content = {"format": _RECORD, "stamp": _as_list(self._source.stamp), "hashes": hashes}
+                write_whole(record, json.dumps(content).encode(), workplace)
         return hashes
 
     def _already_there(self) -> dict[int, str]:
@@ -157,14 +160,7 @@ class _Unpacking:
         return hashes
 
 
-def _record_hashes(record: Path, stamp: Stamp, hashes: Hashes) -> None:
-    # A change in the same tick of the clock would leave the same stamp: what is that fresh is not remembered.
-    if stamp.changed < time.time_ns() - _CLOCK_STEP:
-        content = {"format": _RECORD, "stamp": _as_list(stamp), "hashes": hashes}
-        write_whole(record, json.dumps(content).encode())
-
-
-def _hash_folder(source: FolderSource, record: Path, progress: _Progress) -> Hashes:
+def _hash_folder(source: FolderSource, objects: ObjectStore, record: Path, progress: _Progress) -> Hashes:
     before: dict[str, Any] = _read_record(record).get("files", {})
     hashes: Hashes = {}
     after: dict[str, Any] = {}
@@ -187,7 +183,8 @@ def _hash_folder(source: FolderSource, record: Path, progress: _Progress) -> Has
         if source.statuses[number].st_mtime_ns < latest:
             after[path] = [*_file_key(source, number), hashes[path]]
     if after != before:
-        write_whole(record, json.dumps({"format": _RECORD, "files": after}).encode())
+        with objects.workplace() as workplace:
+            write_whole(record, json.dumps({"format": _RECORD, "files": after}).encode(), workplace)
     return hashes
 
 
