@@ -1,5 +1,6 @@
 # One task runner. Each target with a `##` line shows in `make help`.
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed

@@ -184,8 +184,15 @@ class Engine:
         shims = self.processes("containerd-shim-runc-v2")
         end(children(shims))
         end(shims)
+        for mounted in reversed(self.mount_points()):
+            debian.run(["umount", "--lazy", mounted])
         for leftover in (self.socket, self.folder / "docker.pid", self.folder / "run/containerd/containerd.pid"):
             leftover.unlink(missing_ok=True)
+
+    def mount_points(self) -> list[str]:
+        """What is mounted inside its folder, as a crash of dockerd leaves it (proc(5), mountinfo), outermost first."""
+        points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return [point for point in points if point.startswith(f"{self.folder}/")]
 
     def processes(self, name: str) -> list[int]:
         """Processes of a program of this engine; all of them name the engine's folder on their command line."""
