@@ -188,6 +188,9 @@ def check_wheel_name(filename: str, target: Target) -> None:
     Raises:
         Refusal: the name is none of a wheel, or its tags do not fit.
     """
+    # Browsers add ` (1)` to a second download; the library takes it for a part of the platform.
+    if re.search(r"[^\w.+!-]", filename):
+        raise wheel_name_refusal(filename)
     try:
         tags = parse_wheel_filename(filename)[3]
     except (InvalidWheelFilename, ValueError):
