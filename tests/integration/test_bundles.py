@@ -8,8 +8,9 @@ from pathlib import Path
 import docker.errors
 import pytest
 from harness.case import FoundCase, find_cases
+from harness.leftovers import engine_state
 from harness.packing import filled, fingerprint, make_model
-from harness.runner import engine_state, mistakes, run_command
+from harness.runner import mistakes, run_command
 
 
 @pytest.mark.parametrize("found", [pytest.param(found, id=found.id) for found in find_cases()])
@@ -38,7 +39,7 @@ def test_bundle(found: FoundCase, tmp_path: Path, cache_folder: Path, request: p
     found_mistakes = mistakes(run, case.expect)
     if fingerprint(model) != untouched:
         found_mistakes.append("the model's own files were changed")
-    if client is not None:
+    if client is not None and before is not None:
         try:
             client.api.remove_image(tag)
             tagged = True
@@ -46,7 +47,8 @@ def test_bundle(found: FoundCase, tmp_path: Path, cache_folder: Path, request: p
             tagged = False
         if tagged != (words[0] == "build" and run.exit_code == 0):
             found_mistakes.append(f"the tag {'was' if tagged else 'was not'} made")
-        if (after := engine_state(client)) != before:
-            found_mistakes.append(f"the engine held {before} before and holds {after} now")
+        title = model.name.split(".")[0]
+        left = engine_state(client).leftovers(before, title, run.process)
+        found_mistakes += [f"left in the engine: {each}" for each in left]
     if found_mistakes:
         pytest.fail("\n".join(["", *found_mistakes, "", str(run)]), pytrace=False)

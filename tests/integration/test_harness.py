@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 
 def run_of(stdout: str = "", exit_code: int = 0, left: tuple[str, ...] = ()) -> Run:
-    return Run(words=("check",), exit_code=exit_code, stdout=stdout, stderr="", seconds=0.1, left=left)
+    return Run(words=("check",), process=1, exit_code=exit_code, stdout=stdout, stderr="", seconds=0.1, left=left)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_change_of_content_or_mode_shows(tmp_path: Path) -> None:
 def test_a_case_is_packed_as_it_says(pack: str, tmp_path: Path) -> None:
     case = Case.model_validate({"about": "x", "pack": pack, "files": {"a/b.txt": "@LINKS@"}})
     model = make_model(FoundCase("x", tmp_path, case), tmp_path, {"@LINKS@": "filled in"})
-    assert model.name == {"folder": "model", "zip": "model.zip", "tar.gz": "model.tar.gz"}[pack.split()[0]]
+    assert model.name == {"folder": "x", "zip": "x.zip", "tar.gz": "x.tar.gz"}[pack.split()[0]]
     assert [path.name for path in tmp_path.iterdir()] == [model.name]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,8 +15,12 @@ from pathlib import Path
 
 import docker
 import pytest
+from harness.leftovers import engine_state
 from harness.loopback import serving
-from harness.runner import engine_state
+
+from mdai_build.engine.container import OWNER_LABEL
+
+NAME = "interrupted"
 
 LOADS_FOREVER = """
 import time
@@ -34,7 +39,7 @@ class Interrupted:
     """A build that is stopped by a signal once something has happened."""
 
     def __init__(self, place: Path, cache_folder: Path, requirements: str) -> None:
-        self.work, self.temporary, model = place / "work", place / "tmp", place / "model"
+        self.work, self.temporary, model = place / "work", place / "tmp", place / NAME
         for folder in (self.work, self.temporary, model / ".mdai"):
             folder.mkdir(parents=True)
         (model / ".mdai/config.yaml").write_text("base_image: py38\n")
@@ -71,10 +76,11 @@ def test_during_the_smoke_test(
 ) -> None:
     before = engine_state(engine)
     build = Interrupted(tmp_path, cache_folder, requirements="")
-    output = build.after(lambda: engine_state(engine).containers != before.containers, number)
+    own = {"label": f"{OWNER_LABEL}={socket.gethostname()}:{build.process.pid}"}
+    output = build.after(lambda: bool(engine.containers.list(filters=own)), number)
     assert build.process.returncode == 130, output
     assert "Traceback" not in output
-    assert engine_state(engine) == before
+    assert engine_state(engine).leftovers(before, NAME, build.process.pid) == []
     assert not list(build.work.iterdir()) and not list(build.temporary.iterdir())
 
 
@@ -99,5 +105,5 @@ def test_during_the_build(engine: docker.DockerClient, tmp_path: Path, cache_fol
         released.set()
     assert build.process.returncode == 130, output
     assert "Traceback" not in output
-    assert engine_state(engine) == before
+    assert engine_state(engine).leftovers(before, NAME, build.process.pid) == []
     assert not list(build.work.iterdir()) and not list(build.temporary.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Case(_Strict):
     pack: Pack = "folder"
     members: tuple[Member, ...] = Field((), description="further archive entries; needs an archive")
     raw: str | None = Field(None, description="the archive's content instead of an archive")
-    name: str = Field("model", description="of the packed archive or folder, without its ending")
+    name: str | None = Field(None, description="of the packed archive or folder, without its ending")
     command: tuple[str, ...] = Field(("check", "@MODEL@"), description="the words after `mdai-build`")
     environment: dict[str, str] = Field(default_factory=dict, description="set for the command")
     timeout: float = Field(300, description="seconds after which the command has failed")
@@ -79,6 +80,11 @@ class FoundCase:
     id: str
     folder: Path
     case: Case
+
+    @property
+    def name(self) -> str:
+        """Name of the model: the case's own, so that what its run leaves in an engine can be told from others'."""
+        return self.case.name or re.sub("[^a-z0-9]+", "-", self.id.lower())
 
 
 def find_cases(root: Path = BUNDLES) -> Iterator[FoundCase]:

@@ -24,10 +24,10 @@ def make_model(found: FoundCase, place: Path, placeholders: Mapping[str, str]) -
     """
     case = found.case
     if case.raw is not None:
-        path = place / f"{case.name}.{case.pack.split()[0]}"
+        path = place / f"{found.name}.{case.pack.split()[0]}"
         path.write_text(case.raw, encoding="utf-8")
         return path
-    folder = place / case.name
+    folder = place / found.name
     source = found.folder / case.model
     if source.is_dir():
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -44,8 +44,8 @@ def make_model(found: FoundCase, place: Path, placeholders: Mapping[str, str]) -
         write_wheel(folder / name, wheel.module, wheel.source)
     if case.pack == "folder":
         return folder
-    archive = place / f"{case.name}.{case.pack.split()[0]}"
-    top = f"{case.name}/" if case.pack.endswith("top folder") else ""
+    archive = place / f"{found.name}.{case.pack.split()[0]}"
+    top = f"{found.name}/" if case.pack.endswith("top folder") else ""
     pack = _zip if case.pack.startswith("zip") else _tar
     pack(archive, folder, top, case.members)
     shutil.rmtree(folder)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
-
 from harness.case import Expect
 
 TRACEBACK = "Traceback (most recent call last)"
@@ -25,6 +23,8 @@ class Run:
     """A command that has ended."""
 
     words: tuple[str, ...]
+    process: int
+    """Its process id."""
     exit_code: int
     stdout: str
     stderr: str
@@ -46,19 +46,24 @@ def run_command(words: Sequence[str], place: Path, environment: Mapping[str, str
     temporary.mkdir()
     own = {name: value for name, value in os.environ.items() if not name.startswith("MDAI_BUILD_")}
     begun = time.monotonic()
-    ended = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "mdai_build.cli", *words],
         cwd=work,
         env={**own, "TMPDIR": str(temporary), "COLUMNS": "200", "NO_COLOR": "1", **environment},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=timeout,
-    )
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
     left = [str(path.relative_to(work)) for path in sorted(work.rglob("*")) if path.is_file()]
     left += [f"tmp/{path.name}" for path in sorted(temporary.iterdir())]
     seconds = time.monotonic() - begun
-    return Run(tuple(words), ended.returncode, ended.stdout, ended.stderr, seconds, tuple(left))
+    return Run(tuple(words), process.pid, process.returncode, stdout, stderr, seconds, tuple(left))
 
 
 def mistakes(run: Run, expect: Expect) -> list[str]:
@@ -100,23 +105,3 @@ def _json_mistakes(text: str, expected: Mapping[str, Any]) -> list[str]:
         if there != value:
             found.append(f"the JSON's {path} is {there!r}, expected {value!r}")
     return found
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """All that an engine holds, by id."""
-
-    containers: frozenset[str]
-    images: frozenset[str]
-    volumes: frozenset[str]
-    networks: frozenset[str]
-
-
-def engine_state(client: docker.DockerClient) -> EngineState:
-    """What the engine holds now, dangling images and stopped containers included."""
-    return EngineState(
-        containers=frozenset(each["Id"] for each in client.api.containers(all=True)),
-        images=frozenset(each["Id"] for each in client.api.images(all=True)),
-        volumes=frozenset(each["Name"] for each in client.api.volumes()["Volumes"] or ()),
-        networks=frozenset(each["Id"] for each in client.api.networks()),
-    )
