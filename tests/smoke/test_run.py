@@ -1,0 +1,370 @@
+"""The ways in which a target can misbehave that our own server never would: a scripted HTTP server plays them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import pytest
+
+from mdai_build.engine.target import TargetState
+from mdai_build.smoke import Check, Demand, InputFile, SmokePlan, SmokeRequest, SmokeResult, run_smoke_test
+
+MSGPACK = "application/msgpack"
+UP = TargetState(running=True)
+FILE = InputFile("x.dcm", b"DICM", "application/dicom", "1.2", "1.2.1", "1.2.1.1", 10, 10)
+OUTPUT = {"type": "NONE", "study_uid": "1.2"}
+
+
+@dataclass
+class Scripted:
+    """A target whose every answer is written down: path -> (status, content type, body), or a function of the body."""
+
+    replies: dict[str, Any] = field(default_factory=dict)
+    states: list[TargetState] = field(default_factory=list)
+    seen: list[tuple[str, bytes]] = field(default_factory=list)
+    url: str = ""
+
+    def logs(self) -> str:
+        return "first line\nlast line\n"
+
+    def state(self) -> TargetState:
+        return self.states.pop(0) if len(self.states) > 1 else (self.states[0] if self.states else UP)
+
+    def peak_memory(self) -> int | None:
+        return 7_000_000
+
+
+GOOD: dict[str, Any] = {
+    "/ready": (200, "text/plain", b""),
+    "/healthz": (200, "text/plain", b""),
+    "/version": (200, "text/plain", b"0.3"),
+}
+
+
+def good_inference(kind: str, body: bytes) -> tuple[int, str, bytes]:
+    if kind != MSGPACK:
+        return 400, "text/plain", b"no"
+    if body == b"\xc1":
+        return 500, "text/plain", b"no msgpack"
+    return 200, MSGPACK, msgpack.packb([OUTPUT])
+
+
+@pytest.fixture
+def target() -> Iterator[Scripted]:
+    scripted = Scripted(replies={**GOOD, "/inference": good_inference})
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            scripted.seen.append((self.path, body))
+            reply = scripted.replies.get(self.path, (404, "text/plain", b""))
+            if callable(reply):
+                reply = reply(self.headers.get("content-type", ""), body)
+            if reply is None:  # hang up
+                self.close_connection = True
+                return
+            status, kind, content, *headers = reply
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(content)))
+            for name, value in headers:
+                self.send_header(name, value)
+            with contextlib.suppress(ConnectionError):  # the client may have lost its patience
+                self.end_headers()
+                self.wfile.write(content)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *args: object) -> None:
+            """Nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        scripted.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield scripted
+        server.shutdown()
+        thread.join()
+
+
+def plan(*requests: SmokeRequest, **more: Any) -> SmokePlan:
+    settings = {"ready_seconds": 0.5, "predict_seconds": 1.0, **more}
+    return SmokePlan(requests or (a_request("one"), a_request("two")), **settings)
+
+
+def a_request(name: str, demand: Demand = Demand.EXPECTED) -> SmokeRequest:
+    return SmokeRequest(name, "INSTANCE", (FILE,), demand)
+
+
+def run(target: Scripted, the_plan: SmokePlan | None = None) -> SmokeResult:
+    told: list[Check] = []
+    result = run_smoke_test(target, the_plan or plan(), told.append)
+    assert tuple(told) == result.checks
+    return result
+
+
+def failed_with(result: SmokeResult) -> list[str]:
+    assert not result.passed
+    assert result.problems
+    return [problem.code.removeprefix("smoke.") for problem in result.problems]
+
+
+def answering(reply: Any) -> Callable[[str, bytes], Any]:
+    """Right about what is no request, and this reply to every real one."""
+
+    def inference(kind: str, body: bytes) -> Any:
+        usual = good_inference(kind, body)
+        return usual if usual[0] != 200 else reply
+
+    return inference
+
+
+def raised(text: str) -> tuple[int, str, bytes, tuple[str, str]]:
+    return 500, "text/plain", f"The model's predict failed: {text}\n".encode(), ("mdai-failure", "predict")
+
+
+def test_a_good_target_passes_and_is_measured(target: Scripted) -> None:
+    result = run(target)
+    assert result.passed and result.problems == () and result.warnings == ()
+    names = [check.name for check in result.checks]
+    assert names[:5] == [
+        "model loads",
+        "GET /healthz",
+        "GET /version",
+        "refuses another content type",
+        "refuses what is not msgpack",
+    ]
+    assert names[5:] == ["one", "two", "answers", "answers again"]
+    assert result.api_version == "0.3"
+    assert result.peak_memory == 7_000_000
+    assert None not in (result.load_seconds, result.first_seconds, result.later_seconds)
+    assert [answer.outputs for answer in result.answers] == [(OUTPUT,), (OUTPUT,)]
+
+
+def test_it_waits_until_the_target_is_ready(target: Scripted) -> None:
+    countdown = [503, 503, 200]
+    target.replies["/ready"] = lambda kind, body: (countdown.pop(0) if len(countdown) > 1 else 200, "text/plain", b"")
+    assert run(target).passed
+
+
+def test_never_ready(target: Scripted) -> None:
+    target.replies["/ready"] = (503, "text/plain", b"starting: the model is being loaded")
+    result = run(target)
+    assert failed_with(result) == ["not-ready"]
+    assert "0.5 s" in result.problems[0].what
+    assert "last line" in (result.problems[0].details or "")
+    assert [check.name for check in result.checks] == ["model loads"]
+
+
+def test_a_failed_load_is_told_at_once(target: Scripted) -> None:
+    text = b"failed: The model failed to load: ValueError: bad\n\nTraceback (most recent call last):\nValueError: bad\n"
+    target.replies["/ready"] = (503, "text/plain", text)
+    target.replies["/status"] = (200, "application/json", b'{"state": "failed"}')
+    result = run(target, plan(ready_seconds=60))
+    assert failed_with(result) == ["load-failed"]
+    assert result.problems[0].what == "the model did not load: ValueError: bad"
+    assert "Traceback" in (result.problems[0].details or "")
+
+
+@pytest.mark.parametrize("status", [b"[]", b"no json", b'{"state": 3}', b"[" * 100_000])
+def test_a_status_that_is_none_of_ours_is_no_failure(target: Scripted, status: bytes) -> None:
+    target.replies["/ready"] = (503, "text/plain", b"wait")
+    target.replies["/status"] = (200, "application/json", status)
+    assert failed_with(run(target, plan(ready_seconds=0.1))) == ["not-ready"]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        (TargetState(running=False, exit_code=1), "exited", "exit code 1"),
+        (TargetState(running=False, exit_code=139), "exited", "SIGSEGV"),
+        (TargetState(running=False, exit_code=-9), "exited", "SIGKILL"),
+        (TargetState(running=False, exit_code=137, oom_killed=True), "out-of-memory", "memory"),
+        (TargetState(running=False, exit_code=127, error="no such file"), "exited", "no such file"),
+    ],
+)
+def test_a_target_that_exits_while_it_loads(target: Scripted, state: TargetState, code: str, words: str) -> None:
+    target.replies["/ready"] = (503, "text/plain", b"")
+    target.states = [UP, state]
+    result = run(target, plan(ready_seconds=60))
+    assert failed_with(result) == [code]
+    assert words in result.problems[0].what
+    assert "last line" in (result.problems[0].details or "")
+
+
+def test_a_target_that_never_listens() -> None:
+    target = Scripted(states=[UP, TargetState(running=False, exit_code=3)], url="http://127.0.0.1:9")
+    assert failed_with(run(target)) == ["exited"]
+
+
+def test_a_target_that_exits_during_a_request(target: Scripted) -> None:
+    target.replies["/inference"] = answering(None)
+    target.states = [UP, TargetState(running=False, exit_code=137, oom_killed=True)]
+    result = run(target)
+    assert failed_with(result) == ["out-of-memory"]
+    assert "while it predicted sample one" in result.problems[0].what
+
+
+def test_too_slow(target: Scripted) -> None:
+    done = threading.Event()
+
+    def inference(kind: str, body: bytes) -> Any:
+        usual = good_inference(kind, body)
+        if usual[0] == 200:
+            done.wait(10)
+        return usual
+
+    target.replies["/inference"] = inference
+    result = run(target, plan(predict_seconds=0.2))
+    done.set()
+    assert failed_with(result) == ["predict-timeout"]
+    assert [check.name for check in result.checks][-1] == "one"  # the second one is not tried
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/version"])
+def test_a_broken_endpoint(target: Scripted, path: str) -> None:
+    target.replies[path] = (503, "text/plain", b"no")
+    result = run(target)
+    assert failed_with(result) == ["endpoint"]
+    assert path in result.problems[0].what
+
+
+def test_a_server_that_swallows_everything(target: Scripted) -> None:
+    target.replies["/inference"] = (200, MSGPACK, msgpack.packb([OUTPUT]))
+    assert failed_with(run(target)) == ["endpoint", "endpoint"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (200, "application/json", b"[]"),
+        (200, MSGPACK, b"\xc1"),
+        (200, MSGPACK, b""),
+        (200, MSGPACK, b"\x91" * 5000),
+        (404, "text/plain", b"nothing here"),
+        (503, "text/plain", b"busy"),
+    ],
+)
+def test_an_answer_that_is_none(target: Scripted, reply: Any) -> None:
+    target.replies["/inference"] = answering(reply)
+    assert set(failed_with(run(target))) == {"bad-answer"}
+
+
+def test_an_invalid_answer_fails(target: Scripted) -> None:
+    target.replies["/inference"] = answering((200, MSGPACK, msgpack.packb([{"type": "NONE"}])))
+    assert failed_with(run(target)) == ["invalid-output"]
+
+
+def test_an_invalid_answer_to_an_unusual_image_is_forgiven_when_others_are_right(target: Scripted) -> None:
+    requests = (a_request("usual"), a_request("unusual", Demand.UNUSUAL))
+    answers = [[OUTPUT], [{"type": "NONE"}]]
+    target.replies["/inference"] = lambda kind, body: (
+        good_inference(kind, body)
+        if good_inference(kind, body)[0] != 200
+        else (200, MSGPACK, msgpack.packb(answers.pop(0) if answers else [OUTPUT]))
+    )
+    result = run(target, plan(*requests))
+    assert result.passed
+    assert [problem.code for problem in result.warnings] == ["smoke.invalid-output"]
+
+
+def test_a_wrong_uid_is_never_forgiven(target: Scripted) -> None:
+    wrong = (200, MSGPACK, msgpack.packb([{"type": "NONE", "study_uid": "9.9"}]))
+    target.replies["/inference"] = answering(wrong)
+    assert failed_with(run(target, plan(a_request("unusual", Demand.UNUSUAL)))) == ["wrong-uid"]
+
+
+def test_raising_on_everything_fails_with_the_traceback(target: Scripted) -> None:
+    text = "ValueError: boom\n\nTraceback (most recent call last):\n  File x\nValueError: boom"
+    target.replies["/inference"] = answering(raised(text))
+    result = run(target)
+    assert failed_with(result) == ["predict-raised"]
+    assert "ValueError: boom" in result.problems[0].what
+    assert "Traceback" in (result.problems[0].details or "")
+    assert result.warnings == ()  # the same words are not told twice
+
+
+def test_raising_on_some_is_a_warning(target: Scripted) -> None:
+    replies = [raised("ValueError: not mine")]
+    target.replies["/inference"] = lambda kind, body: (
+        replies.pop(0) if replies and good_inference(kind, body)[0] == 200 else good_inference(kind, body)
+    )
+    result = run(target)
+    assert result.passed
+    assert [problem.code for problem in result.warnings] == ["smoke.predict-raised"]
+
+
+def test_raising_on_a_required_sample_fails(target: Scripted) -> None:
+    replies = [raised("ValueError: not mine")]
+    target.replies["/inference"] = lambda kind, body: (
+        replies.pop(0) if replies and good_inference(kind, body)[0] == 200 else good_inference(kind, body)
+    )
+    requests = (a_request("mine", Demand.REQUIRED), a_request("other"))
+    assert failed_with(run(target, plan(*requests))) == ["predict-raised"]
+
+
+def test_raising_and_else_nothing_fails(target: Scripted) -> None:
+    """A model that skips what is no DICOM and raises on all that is."""
+    replies = [raised("ValueError: boom")]
+    target.replies["/inference"] = lambda kind, body: (
+        replies.pop(0)
+        if replies and good_inference(kind, body)[0] == 200
+        else answering((200, MSGPACK, msgpack.packb([])))(kind, body)
+    )
+    assert failed_with(run(target)) == ["predict-raised"]
+
+
+def test_empty_lists_for_everything_are_a_warning(target: Scripted) -> None:
+    target.replies["/inference"] = answering((200, MSGPACK, msgpack.packb([])))
+    result = run(target)
+    assert result.passed
+    assert [problem.code for problem in result.warnings] == ["smoke.no-outputs"]
+
+
+def test_a_worker_that_dies_fails_even_on_an_unusual_image(target: Scripted) -> None:
+    text = b"During this request the worker process was ended by SIGSEGV: a segmentation fault in native code.\n"
+    target.replies["/inference"] = answering((500, "text/plain", text, ("mdai-failure", "worker")))
+    result = run(target, plan(a_request("unusual", Demand.UNUSUAL)))
+    assert failed_with(result) == ["worker-died"]
+    assert "SIGSEGV" in result.problems[0].what
+
+
+def test_a_worker_that_is_killed_for_memory(target: Scripted) -> None:
+    text = b"During this request the worker process was killed by the kernel: out of memory, the limit of 512 MiB\n"
+    target.replies["/inference"] = answering((500, "text/plain", text, ("mdai-failure", "worker")))
+    result = run(target)
+    assert failed_with(result) == ["out-of-memory"]
+    assert "512 MiB" in (result.problems[0].details or "")
+
+
+def test_an_answer_that_cannot_be_repeated(target: Scripted) -> None:
+    replies = [good_inference(MSGPACK, b"x")] * 2 + [raised("ValueError: second time")]
+    target.replies["/inference"] = lambda kind, body: (
+        replies.pop(0) if replies and good_inference(kind, body)[0] == 200 else good_inference(kind, body)
+    )
+    result = run(target)
+    assert failed_with(result) == ["not-repeatable"]
+    assert "second time" in (result.problems[0].details or "")
+
+
+def test_proxies_of_the_environment_are_not_used(target: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert run(target).passed
+
+
+def test_the_same_mistake_is_told_once(target: Scripted) -> None:
+    target.replies["/inference"] = answering((200, MSGPACK, msgpack.packb([{"type": "NONE", "study_uid": "9"}] * 3)))
+    result = run(target, plan(*(a_request(name) for name in "abcdef")))
+    assert failed_with(result) == ["wrong-uid"]
+    assert "the same with b, c, d and 2 more" in result.problems[0].what
+    assert sum(len(check.problems) for check in result.checks) == 18
