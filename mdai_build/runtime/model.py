@@ -69,7 +69,15 @@ def explain(what: str, error: BaseException) -> str:
     if isinstance(error, ModelError):
         return f"{what}: {error}\n"
     lines = traceback.format_exception(type(error), error, _authors_part(error.__traceback__))
-    return f"{what}: {_last_line(lines)}\n\n{''.join(lines)}"
+    return f"{what}: {_in_one_line(error)}\n\n{''.join(lines)}"
+
+
+def _in_one_line(error: BaseException) -> str:
+    for line in traceback.format_exception_only(type(error), error):
+        # A SyntaxError shows its place first, indented.
+        if not line.startswith(" "):
+            return line.strip().split("\n")[0]
+    return type(error).__name__
 
 
 def _authors_part(trace: TracebackType | None) -> TracebackType | None:
@@ -79,7 +87,3 @@ def _authors_part(trace: TracebackType | None) -> TracebackType | None:
             return trace
         trace = trace.tb_next
     return None
-
-
-def _last_line(lines: list[str]) -> str:
-    return lines[-1].strip().splitlines()[-1] if lines and lines[-1].strip() else "unknown"

@@ -16,7 +16,7 @@ from .log import Log, Pump
 
 _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _TAIL_WAIT_SECONDS = 0.3
-_LEAVE_SECONDS = 2.0
+_DEAF_SECONDS = 2.0
 _ABORT_SECONDS = 1.0
 
 
@@ -102,10 +102,10 @@ class WorkerProcess:
                 return tail
         return ""
 
-    async def leave(self) -> None:
-        """Lets the process end by itself, for a short while, then kills it."""
+    async def leave(self, seconds: float) -> None:
+        """Lets the process end by itself, for so long, then kills it."""
         self._close()
-        await asyncio.wait({self._end}, timeout=_LEAVE_SECONDS)
+        await asyncio.wait({self._end}, timeout=seconds)
         await self.kill()
 
     async def abort(self) -> None:
@@ -135,7 +135,7 @@ class WorkerProcess:
                 self._close()
                 # Nothing can be said to it any more, so it is of no use.
                 if self.alive:
-                    self._loop.call_later(_LEAVE_SECONDS, self._kill_if_alive)
+                    self._loop.call_later(_DEAF_SECONDS, self._kill_if_alive)
                 return
             self._messages.put_nowait(message)
 

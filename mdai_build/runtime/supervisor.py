@@ -18,6 +18,9 @@ from .settings import Settings
 
 STARTING, READY, BUSY, FAILED = "starting", "ready", "busy", "failed"
 _IDLE_DEATHS = 3
+# An idle worker may run its exit handlers; one that leaves by itself, after its answer, may take longer.
+_GOODBYE_SECONDS = 0.5
+_LEAVE_SECONDS = 2.0
 
 
 class Answer(NamedTuple):
@@ -108,7 +111,8 @@ class Supervisor:
                 await self._one_life()
             finally:
                 if self._worker is not None:
-                    await asyncio.shield(self._worker.kill())
+                    idle = self.state == READY
+                    await asyncio.shield(self._worker.leave(_GOODBYE_SECONDS) if idle else self._worker.kill())
                     self._reaper.kill_children()
 
     def refuse_all(self, step: str, text: str) -> None:
@@ -175,7 +179,7 @@ class Supervisor:
         self._log.write("the model is not loaded; the server stays up and says why on /ready")
         self._log.write(reason)
         if self._worker is not None:
-            await self._worker.leave()
+            await self._worker.leave(_LEAVE_SECONDS)
             self._reaper.kill_children()
         while not self._reload:
             self.refuse_all("load", reason)
@@ -255,7 +259,7 @@ class Supervisor:
         job.finish(Answer(step, text, None, 0, times))
         if content.get("leaves"):
             self.state, self.reason = STARTING, "the model ended its process; it is being loaded again"
-            await worker.leave()
+            await worker.leave(_LEAVE_SECONDS)
             return False
         return True
 

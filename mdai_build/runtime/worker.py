@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from . import contract, model, processes
 from .channel import Channel, ChannelError
+from .encode import encode
 from .memory import memory_file, size_of, write_all
 from .settings import Settings, read_settings
 
@@ -162,9 +163,8 @@ class _Worker:
         packer = self._msgpack.Packer()
         answer = memory_file("answer")
         try:
-            write_all(answer, packer.pack_array_header(len(outputs)))
-            for output in outputs:
-                write_all(answer, packer.pack(output))
+            for piece in encode(outputs, packer):
+                write_all(answer, piece)
         except Exception as error:
             os.close(answer)
             raise _Failure("encode", model.explain("The model's outputs cannot be serialised", error)) from error

@@ -27,7 +27,8 @@ import uv
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "mdai_build" / "runtime" / "__main__.py"
 PINS = ROOT / "base_images" / "server"
-VERSIONS = ["3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
+# `RUNTIME_PYTHON=3.7 pytest tests/runtime` runs everything on another one.
+DEFAULT_VERSION = os.environ.get("RUNTIME_PYTHON", "3.11")
 
 # What `args["do"]` holds is run as code, with `data` and `self` at hand; it may set `outputs`.
 MODEL = """
@@ -206,7 +207,7 @@ def serve(
     with contextlib.ExitStack() as stack:
 
         def start(
-            model: str = MODEL, version: str = "3.11", files: dict[str, str] | None = None, **environment: str
+            model: str = MODEL, version: str = DEFAULT_VERSION, files: dict[str, str] | None = None, **environment: str
         ) -> RunningServer:
             python = python_of(version)
             for name, content in {".mdai/mdai_deploy.py": model, **(files or {})}.items():
