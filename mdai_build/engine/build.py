@@ -18,6 +18,12 @@ _DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _LOG = re.compile(r"^(\d+\.\d+) (.*)$")
 _FLAG = re.compile(r"--(?:mount|link|chown|from)(?:=\S+)? ")
 _STAGE = re.compile(r"^\[(\S+)(?: +\d+/\d+)?\] ")
+# Words of uv, pip, conda, apt and git when a host cannot be reached or trusted: no fault of the bundle.
+_NETWORK = re.compile(
+    r"(?i)temporary failure (?:in name )?resolv\w+|could not resolve host|dns error|name or service not known"
+    r"|network is unreachable|connection (?:refused|reset|timed out)|operation timed out"
+    r"|invalid peer certificate|certificate verify failed|condahttperror"
+)
 _KEPT_LINES = 400
 
 
@@ -165,6 +171,16 @@ def build_failure(progress: Progress) -> MdaiBuildError:
                 what="the engine could not begin the build",
                 next_step="if the parent image is what is missing: --parent local, or a mirror with parent_registry",
                 details="\n".join([log, *progress.rest]).strip() or None,
+            )
+        )
+    if found := _NETWORK.search(log):
+        return UnavailableError(
+            Problem(
+                code="engine.no-network",
+                what=f"the network failed during this step of the build: {name}",
+                expected=f"an answer; the log says: {found.group(0)}",
+                next_step="check the network, and the settings index_url, proxies and ca_bundle",
+                details=log,
             )
         )
     if "_install.txt" in name or "_vcs.txt" in name:

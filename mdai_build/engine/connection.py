@@ -114,12 +114,13 @@ def engine_words() -> Iterator[None]:
 
 
 def connect(engine_folder: Path) -> Engine:
-    """The first engine that answers and is new enough.
+    """The first engine that answers, is new enough and can be reached by `docker buildx`.
 
     Raises:
-        UnavailableError: none answers, or it is too old or has no buildx.
+        UnavailableError: there is none; what was tried, and what is wrong with the first that answered, is told.
     """
     tried: list[str] = []
+    unfit: UnavailableError | None = None
     for host, environment in _candidates(engine_folder):
         # The library leaves a socket open when there is nothing at the other end.
         if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
@@ -132,8 +133,15 @@ def connect(engine_folder: Path) -> Engine:
             tried.append(f"{host}: {_reason(error)}")
             continue
         engine = Engine(client=client, host=host, version=version, environment=environment)
-        _check(engine)
+        try:
+            _check(engine)
+        except UnavailableError as failure:
+            client.close()
+            unfit = unfit or failure
+            continue
         return engine
+    if unfit is not None:
+        raise unfit
     raise UnavailableError(
         Problem(
             code="engine.none-answers",

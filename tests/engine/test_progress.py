@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mdai_build.engine.build import Progress, build_failure, readable_step
 from mdai_build.errors import BuildFailedError, RequirementsError, UnavailableError
 
@@ -79,3 +81,16 @@ def test_a_builder_that_says_nothing_but_an_error_is_told_with_it() -> None:
     failure = build_failure(read('ERROR: no builder "nowhere" found\n'))
     assert isinstance(failure, UnavailableError)
     assert "nowhere" in (failure.problems[0].details or "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  Caused by: client error (Connect) dns error: failed to lookup address information",
+        "  cause: invalid peer certificate: UnknownIssuer",
+        "fatal: unable to access 'https://example.org/': Could not resolve host: example.org",
+    ],
+)
+def test_a_network_that_fails_is_no_fault_of_the_requirements(line: str) -> None:
+    log = f"#5 1.1 {line}\n#5 ERROR: exit code: 2\n"
+    assert isinstance(build_failure(read(PRINTED + log)), UnavailableError)
