@@ -39,7 +39,7 @@ def make_smoke_plan(
 ) -> SmokePlan:
     """The plan for a bundle or an image.
 
-    The user's folder `samples` goes before the samples of the bundle's `.mdai/smoke.yaml`, and these before the
+    The user's folder (or file) `samples` goes before the samples of the bundle's `.mdai/smoke.yaml`, and these before the
     synthetic ones. Everything else that smoke.yaml says holds for all of them.
 
     Raises:
@@ -55,13 +55,14 @@ def make_smoke_plan(
     given = _given(smoke_file)
     warnings: tuple[Problem, ...] = ()
     if samples is not None:
-        found = {str(path.relative_to(samples)): path for path in _files_below(samples)}
+        base = samples if samples.is_dir() else samples.parent
+        found = {path.relative_to(base).as_posix(): path for path in _files_below(samples)}
         requests, warnings = _own_requests(found, scope, given, str(samples))
         if not requests:
             raise UsageError(
                 Problem(
                     code="smoke.no-samples",
-                    what="the samples folder holds no DICOM, JPEG or PNG file",
+                    what="there is no DICOM, JPEG or PNG file to send",
                     where=Location(file=str(samples)),
                     expected="at least one file that a model can be sent",
                     next_step="name a folder with .dcm, .jpg or .png files",
@@ -119,15 +120,7 @@ def _own_requests(
 
 def _files_below(folder: Path) -> list[Path]:
     if folder.is_file():
-        raise UsageError(
-            Problem(
-                code="smoke.no-folder",
-                what="samples must be a folder",
-                where=Location(file=str(folder)),
-                expected="a folder with .dcm, .jpg or .png files",
-                next_step="put the file into a folder of its own",
-            )
-        )
+        return [folder]
     if not folder.is_dir():
         raise UsageError(
             Problem(

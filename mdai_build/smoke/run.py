@@ -150,7 +150,9 @@ class _Run:
             return None
         if self._status().get("state") != "failed":
             return None
-        return failures.load_failed(reply.text, failures.log_tail(self.target))
+        # Asked again, since it may have failed between the two answers.
+        reason = self.client.get("/ready").text
+        return failures.load_failed(reason, failures.log_tail(self.target))
 
     # ---- endpoints ----
 
