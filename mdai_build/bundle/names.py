@@ -42,12 +42,12 @@ def safe_path(name: str) -> str:
     _refuse_odd_characters(name)
     if name.startswith("/"):
         raise UnsafeNameError("absolute-path", "has an absolute path")
-    if _DRIVE.match(name):
-        raise UnsafeNameError("absolute-path", "starts with a drive letter")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise UnsafeNameError("parent-path", "leads out of its folder with `..`")
     path = "/".join(parts)
+    if _DRIVE.match(path):
+        raise UnsafeNameError("absolute-path", "starts with a drive letter")
     if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):
         raise UnsafeNameError("long-name", f"has a name that is too long (more than {_LONGEST_PART} bytes a part)")
     return path

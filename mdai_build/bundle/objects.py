@@ -98,15 +98,12 @@ class ObjectStore:
     def workplace(self) -> Iterator[Path]:
         """A folder for files that are being written; it is gone afterwards, and so are those of dead processes."""
         self._temporary.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        while True:
+        # One at a time, so that nobody sweeps a folder between its making and its locking.
+        with locked(self.folder / "locks" / "temporary"):
+            self._sweep()
             folder = Path(tempfile.mkdtemp(dir=self._temporary))
             handle = os.open(folder, os.O_RDONLY)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            # Between its making and its locking another process may have swept it.
-            if folder.is_dir():
-                break
-            os.close(handle)
         try:
             yield folder
         finally:
@@ -125,26 +122,27 @@ class ObjectStore:
 
     def add(self, stream: Readable, executable: bool, workplace: Path) -> str:
         """Stores a content in one pass and returns its SHA-256."""
-        digest = hashlib.sha256()
-        handle, name = tempfile.mkstemp(dir=workplace)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            while part := stream.read(CHUNK):
-                digest.update(part)
+        part, following = stream.read(CHUNK), stream.read(CHUNK)
+        digest = hashlib.sha256(part)
+        if not following and self.holds(digest.hexdigest(), executable, len(part)):
+            return digest.hexdigest()
+        temporary = workplace / "object"
+        with temporary.open("xb", buffering=0) as file:
+            while part:
                 _write_all(file.fileno(), part)
-        sha256 = digest.hexdigest()
-        temporary.chmod(0o555 if executable else 0o444)
-        os.utime(temporary, ns=(object_time(sha256), object_time(sha256)))
-        self._publish(temporary, sha256, executable)
-        return sha256
-
-    def _publish(self, temporary: Path, sha256: str, executable: bool) -> None:
+                digest.update(following)
+                part, following = following, stream.read(CHUNK)
+            size = file.tell()
+            sha256 = digest.hexdigest()
+            os.fchmod(file.fileno(), 0o555 if executable else 0o444)
+            os.utime(file.fileno(), ns=(object_time(sha256), object_time(sha256)))
         target = self.path_of(sha256, executable)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self.holds(sha256, executable, temporary.stat().st_size):
-            temporary.unlink()
+        if self.holds(sha256, executable, size):
+            temporary.unlink()  # the object that others link to stays the one that it is
         else:
+            target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
+        return sha256
 
     def guess(self, checksum: int, size: int, executable: bool) -> str | None:
         """The SHA-256 that a content with this checksum and size had before, if it is still here."""

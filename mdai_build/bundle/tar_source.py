@@ -24,6 +24,7 @@ from mdai_build.errors import BundleError, Location, Problem
 
 _BLOCK = 256 * 1024
 _LARGEST_HEADER = 1024**2
+_MOST_READS_PAST_END = 100
 _KEPT_BYTES = 16 * 1024**2
 _HEADERS_WITH_DATA = (
     tarfile.XHDTYPE,
@@ -72,10 +73,16 @@ class _Metered(io.RawIOBase):
         self._suspect = max(limits.ratio_floor, limits.ratio * packed)
         self._limits = limits
         self._done = 0
+        self._past_end = 0
 
     def read(self, size: int = -1, /) -> bytes:
         part = self._stream.read(size)
         self._done += len(part)
+        if not part:
+            # tarfile skips a member without looking whether there is anything left to skip.
+            self._past_end += 1
+            if self._past_end > _MOST_READS_PAST_END:
+                raise EOFError
         if self._done > self._most:
             raise BundleError(too_large(self._origin, self._most))
         if self._done > self._suspect:

@@ -99,24 +99,26 @@ class ZipSource:
 
     def stream(self, numbers: Collection[int]) -> Iterator[tuple[int, MemberReader]]:
         """See `Source.stream`."""
+        if not numbers:
+            return
         self.stamp.check(self.origin)
-        for number in sorted(numbers, key=lambda number: self._infos[number].header_offset):
-            info = self._infos[number]
-            with telling_damage(self.origin, info.orig_filename):
-                self._check_local_header(info)
-                stream = self._archive.open(info)
-            with stream:
-                yield number, MemberReader(stream, self.origin, info.orig_filename, info.file_size)
+        with self.origin.open("rb", buffering=0) as headers:
+            for number in sorted(numbers, key=lambda number: self._infos[number].header_offset):
+                info = self._infos[number]
+                with telling_damage(self.origin, info.orig_filename):
+                    self._check_local_header(headers, info)
+                    stream = self._archive.open(info)
+                with stream:
+                    yield number, MemberReader(stream, self.origin, info.orig_filename, info.file_size)
         self.stamp.check(self.origin)
 
-    def _check_local_header(self, info: zipfile.ZipInfo) -> None:
+    def _check_local_header(self, file: IO[bytes], info: zipfile.ZipInfo) -> None:
         """Refuses a member whose local header tells another story than the central directory.
 
         zipfile compares the names itself; tools that read as a stream trust the local sizes and method.
         """
-        with self.origin.open("rb") as file:
-            file.seek(info.header_offset)
-            header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+        file.seek(info.header_offset)
+        header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         signature, _, flags, method, _, _, checksum, packed, unpacked, _, _ = header
         agree = signature == b"PK\3\4" and method == info.compress_type
         agree = agree and (flags ^ info.flag_bits) & (_ENCRYPTED | _UTF8) == 0
@@ -163,8 +165,9 @@ def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> int:
     end = tail_start + place
     if end + _END.size + comment != size:
         raise damaged(origin, None, "there is other data after its end")
-    if 0xFFFF in (entries, disk) or 0xFFFFFFFF in (directory_size, directory_start):
-        end, entries, directory_size, directory_start = _zip64_end(file, end, origin)
+    zip64 = _zip64_end(file, end, origin)
+    if zip64 is not None:
+        end, entries, directory_size, directory_start = zip64
     elif disk or first_disk:
         raise damaged(origin, None, "it is one part of a split zip")
     if directory_start + directory_size != end:
@@ -186,11 +189,14 @@ def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> int:
     return int(directory_start)
 
 
-def _zip64_end(file: IO[bytes], end: int, origin: Path) -> tuple[int, int, int, int]:
-    file.seek(max(0, end - _LOCATOR_64.size))
+def _zip64_end(file: IO[bytes], end: int, origin: Path) -> tuple[int, int, int, int] | None:
+    """Place and content of the end record of zip64, which counts wherever there is one (as to zipfile)."""
+    if end < _LOCATOR_64.size:
+        return None
+    file.seek(end - _LOCATOR_64.size)
     signature, _, place, disks = _LOCATOR_64.unpack(file.read(_LOCATOR_64.size))
     if signature != b"PK\6\7":
-        raise damaged(origin, None, "its directory is damaged")
+        return None
     if disks > 1:
         raise damaged(origin, None, "it is one part of a split zip")
     file.seek(place)

@@ -219,7 +219,7 @@ def _explained(reason: str, line: str) -> tuple[str, str | None]:
         return f"{reason}", "put the value into quotes"
     if "found undefined alias" in reason:
         return f"`*` starts an alias in YAML, and this one has no anchor: {shown(reason)}", "put the value into quotes"
-    if "end of stream" in reason or "unexpected end" in reason:
+    if "stream end" in reason or "end of stream" in reason or "unexpected end" in reason:
         return "a quote or bracket is opened and never closed", "close it"
     if "expected <block end>" in reason:
         return "the line does not fit the lines above it", "give all keys the same indentation"

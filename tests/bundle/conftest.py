@@ -58,7 +58,12 @@ class Making:
         return path
 
     def tar(
-        self, path: Path, *more: TarEntry, entries: Iterable[TarEntry] | None = None, mode: str = "w:gz", format: int = 1
+        self,
+        path: Path,
+        *more: TarEntry,
+        entries: Iterable[TarEntry] | None = None,
+        mode: str = "w:gz",
+        format: int = 1,
     ) -> Path:
         """A tar.gz with a right model in `model/` and more entries; or with `entries` alone."""
         model = [(self.tar_info(name), content) for name, content in self.entries() if isinstance(name, str)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mdai_build.bundle.names import UnsafeNameError, folded, left_out_part, safe_path, shown, slug
@@ -57,6 +57,7 @@ def test_unsafe_names_are_refused_with_their_own_code(name: str, code: str) -> N
     assert failure.value.code == code
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.lists(st.sampled_from(["..", ".", "", "/", "a", "\\", "C:", "é", "\0"])).map("/".join))
 def test_a_safe_path_never_leaves_its_folder(name: str) -> None:
     try:
@@ -86,6 +87,7 @@ def test_what_tools_leave_behind_is_left_out(path: str, part: str | None) -> Non
     assert left_out_part(path) == part
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_shown_text_is_harmless_in_a_terminal(text: str) -> None:
     assert shown(text).isprintable()
@@ -107,6 +109,7 @@ def test_a_slug_reads_like_the_name(name: str, expected: str) -> None:
     assert slug(name) == expected
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_every_slug_fits_an_image_name(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug(name))

@@ -152,7 +152,7 @@ def test_a_tar_without_compression_is_told_how_to_get_it(making, tmp_path: Path,
 
 def test_a_gzip_file_that_is_no_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.tar.gz").write_bytes(gzip.compress(b"just text" * 1000))
-    with pytest.raises(BundleError, match="not a tar|cannot be read"):
+    with pytest.raises(BundleError, match=r"not a tar|cannot be read"):
         read_bundle(tmp_path / "m.tar.gz")
 
 

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mdai_build.bundle import Limits, read_bundle, unpack_bundle
@@ -213,6 +213,7 @@ def test_an_archive_that_changes_between_reading_and_unpacking_is_refused(making
         unpack_bundle(bundle, tmp_path / "store")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_mutated_archives_are_refused_or_read_as_tarfile_reads_them(making, tmp_path_factory, data) -> None:
     folder = tmp_path_factory.mktemp("mutated")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mdai_build.bundle import Bundle, read_bundle
+from mdai_build.config import ModelConfig, check_config_against_bundle
+from mdai_build.errors import BundleError
+
+
+def bundle(folder: Path, *names: str) -> Bundle:
+    for name in (".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt", *names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return read_bundle(folder)
+
+
+def test_custom_needs_a_dockerfile(tmp_path: Path) -> None:
+    config = ModelConfig(base_image="custom")
+    with pytest.raises(BundleError, match=r"needs \.mdai/Dockerfile") as failure:
+        check_config_against_bundle(config, bundle(tmp_path, "Dockerfile"))
+    (problem,) = failure.value.problems
+    assert problem.where is not None and str(problem.where) == ".mdai/config.yaml"
+    assert "move `Dockerfile` into .mdai/" in (problem.next_step or "")
+    assert check_config_against_bundle(config, bundle(tmp_path, ".mdai/Dockerfile")) == ()
+
+
+def test_a_dockerfile_that_nobody_reads_is_warned_of(tmp_path: Path) -> None:
+    (warning,) = check_config_against_bundle(ModelConfig(base_image="py38"), bundle(tmp_path, ".mdai/Dockerfile"))
+    assert "base_image: custom" in (warning.next_step or "")
+
+
+def test_nvidia_without_a_workspace_is_warned_of(tmp_path: Path) -> None:
+    config = ModelConfig(base_image="nvidia")
+    (warning,) = check_config_against_bundle(config, bundle(tmp_path))
+    assert "workspace/" in warning.what
+    assert check_config_against_bundle(config, bundle(tmp_path, "workspace/a.json")) == ()
+
+
+def test_nothing_is_said_of_a_plain_bundle(tmp_path: Path) -> None:
+    assert check_config_against_bundle(ModelConfig(base_image="py310"), bundle(tmp_path)) == ()
