@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check, SmokeResult
 
+_WORTH_TELLING_BYTES = 32 * 2**20
 Tell = Callable[[str], None]
 T = TypeVar("T")
 
@@ -93,7 +94,8 @@ def plan_model(
     """
 
     def on_progress(done: int, total: int) -> None:
-        tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
+        if total >= _WORTH_TELLING_BYTES:
+            tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
     unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
     plan = make_plan(unpacked, checked.config, checked.requirements, checked.parent, settings, ca_bundle)

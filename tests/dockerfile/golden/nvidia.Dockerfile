@@ -1,5 +1,5 @@
 # Made by mdai-build 0.1.0 from its templates/; a change here is lost at the next build.
-# NVIDIA's Clara Train SDK.
+# Parent image: NVIDIA's Clara Train SDK.
 FROM nvcr.io/nvidia/clara-train-sdk:v4.1 AS mdai-parent
 
 # What the system must have.

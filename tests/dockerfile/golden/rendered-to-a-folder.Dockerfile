@@ -1,5 +1,5 @@
 # Made by mdai-build 0.1.0 from its templates/; a change here is lost at the next build.
-# Google's parent.
+# Parent image: Google's parent.
 FROM gcr.io/deeplearning-platform-release/base-cpu AS mdai-parent
 
 # What the system must have.
