@@ -38,7 +38,7 @@ _PANEL_WIDTH = 380
 _MARGIN = 16
 _LINE = 19
 _GROUND, _INK, _FAINT = (24, 26, 30), (236, 238, 240), (150, 156, 164)
-_THUMBNAIL = 164
+_THUMBNAIL, _LONE_THUMBNAIL = 164, 240
 _MOST_THUMBNAILS = 4
 _MAX_EXTRA_BYTES = 64 * 1024**2
 
@@ -176,8 +176,9 @@ def _draw_panel(
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(18), ImageFont.load_default(14)
     bottom = sheet.height - _MARGIN
+    side = _THUMBNAIL if len(thumbnails) > 1 else _LONE_THUMBNAIL
     if thumbnails:
-        bottom -= (_THUMBNAIL + 8) * ((len(thumbnails) + 1) // 2) + _LINE
+        bottom -= (side + 8) * ((len(thumbnails) + 1) // 2) + _LINE
     y = _MARGIN
     for line in _wrapped(answer.request.name, large):
         draw.text((left, y), line, font=large, fill=_INK)
@@ -214,9 +215,9 @@ def _draw_panel(
         draw.text((left, y), "explanations and images", font=small, fill=_FAINT)
         for number, image in enumerate(thumbnails):
             small_image = image.copy()
-            small_image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            small_image.thumbnail((side, side))
             row, column = divmod(number, 2)
-            sheet.paste(small_image, (left + column * (_THUMBNAIL + 8), y + _LINE + row * (_THUMBNAIL + 8)))
+            sheet.paste(small_image, (left + column * (side + 8), y + _LINE + row * (side + 8)))
 
 
 def _class_names(answer: Answer) -> dict[Any, str]:

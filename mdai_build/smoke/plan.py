@@ -39,8 +39,8 @@ def make_smoke_plan(
 ) -> SmokePlan:
     """The plan for a bundle or an image.
 
-    The user's folder (or file) `samples` goes before the samples of the bundle's `.mdai/smoke.yaml`, and these before the
-    synthetic ones. Everything else that smoke.yaml says holds for all of them.
+    The user's folder (or file) `samples` goes before the samples of the bundle's `.mdai/smoke.yaml`, and these before
+    the synthetic ones. Everything else that smoke.yaml says holds for all of them.
 
     Raises:
         UsageError: `samples` holds nothing that can be sent.
