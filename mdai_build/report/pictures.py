@@ -220,18 +220,19 @@ def _draw_panel(
             sheet.paste(small_image, (left + column * (side + 8), y + _LINE + row * (side + 8)))
 
 
-def _class_names(answer: Answer) -> dict[Any, str]:
+def _class_names(answer: Answer) -> dict[str, str]:
     """The names of the user's own label classes; the ones made for synthetic samples say nothing."""
     if not answer.request.own_labels:
         return {}
-    return {entry["class_index"]: str(entry["label"].get("name", "")) for entry in answer.request.label_classes}
+    return {str(entry["class_index"]): str(entry["label"].get("name", "")) for entry in answer.request.label_classes}
 
 
-def _describe(index: int, output: Mapping[str, Any], names: Mapping[Any, str]) -> Iterator[str]:
+def _describe(index: int, output: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     kind = data_kind(output.get("data"))
     what = f"class {str(output['class_index'])[:12]}" if output.get("class_index") is not None else "no class"
-    if names.get(output.get("class_index")):
-        what += f" {clean_line(names[output.get('class_index')])[:40]}"
+    name = names.get(str(output.get("class_index")))
+    if name:
+        what += f" {clean_line(name)[:40]}"
     if kind:
         what += f": {kind}"
     probability = output.get("probability")
