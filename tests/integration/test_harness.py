@@ -66,3 +66,10 @@ def test_a_misspelt_key_is_refused_and_case_ids_are_unique() -> None:
         Case.model_validate({"about": "x", "expects": {}})
     ids = [found.id for found in find_cases()]
     assert len(ids) == len(set(ids)) > 0
+
+
+def test_every_example_is_a_case() -> None:
+    examples = {path.parent.name for path in (Path(__file__).parents[2] / "examples").glob("*/.mdai")}
+    assert {
+        found.id.removeprefix("examples/") for found in find_cases() if found.id.startswith("examples/")
+    } == examples

@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "BACKSLASH": "C:\\new\\table\\",
     "HASH": "# no comment #",
     "UNICODE": "Größe 磁共振 ✓",
-    "INSTRUCTION": "x\nRUN touch /src/injected\nENV Y=z",
+    "INSTRUCTION": 'x" Y=z \\ && touch /src/injected',
     "EQUALS": "a=b=c",
     "EMPTY": "",
     "NUMBER": "42",

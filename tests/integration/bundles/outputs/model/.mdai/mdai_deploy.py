@@ -21,7 +21,9 @@ class MDAIModel:
                 "instance_uid": str(ds.SOPInstanceUID),
             }
             study = {"study_uid": uids["study_uid"]}
-            frame = {"frame_number": 0} if int(ds.get("NumberOfFrames", 1)) > 1 else {}
+            local = dict(uids, type="ANNOTATION")
+            if int(ds.get("NumberOfFrames", 1)) > 1:
+                local["frame_number"] = 0
             mask = np.zeros((ds.Rows, ds.Columns), np.uint8)
             mask[10:20, 10:20] = 1
             outputs += [
@@ -29,10 +31,10 @@ class MDAIModel:
                 dict(study, type="TEXT", note={"input": "What is this?", "output": "An image."}),
                 dict(uids, type="TEXT", note="read"),
                 dict(study, type="ANNOTATION", class_index=2, probability=0.25),
-                dict(uids, frame, type="ANNOTATION", class_index=3, data={"mask": mask.tolist()}),
-                dict(uids, frame, type="ANNOTATION", class_index=4, data={"x": 1, "y": 2, "width": 3, "height": 4}),
-                dict(uids, frame, type="ANNOTATION", class_index=5, data={"vertices": [[1, 2.5], [3, 4], [5, 1]]}),
-                dict(uids, frame, type="ANNOTATION", class_index=8, data={"x": 5, "y": 6}),
+                dict(local, class_index=3, data={"mask": mask.tolist()}),
+                dict(local, class_index=4, data={"x": 1, "y": 2, "width": 3, "height": 4}),
+                dict(local, class_index=5, data={"vertices": [[1, 2.5], [3, 4], [5, 1]]}),
+                dict(local, class_index=8, data={"x": 5, "y": 6}),
                 dict(uids, type="IMAGE", class_index=0, images=[png(ds)], image_output_tags={"PatientID": "new"}),
                 dict(uids, type="DICOM", class_index=0, images=[dicom(ds)], note="a copy, blank"),
             ]

@@ -1,5 +1,7 @@
 """Asserts that each kind of requirement was installed, from where it was asked for."""
 
+from importlib.util import find_spec
+
 import colorama
 import iniconfig
 import mdai_git_probe
@@ -13,6 +15,7 @@ assert iniconfig.__file__
 assert mdai_links_probe.ORIGIN == "links page"
 assert mdai_git_probe.ORIGIN == "git 2.0"
 assert mdai_local_probe.ORIGIN == "local wheel"
+assert find_spec("not_named") is None, "a wheel that no line names was installed"
 
 
 class MDAIModel:
