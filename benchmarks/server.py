@@ -1,0 +1,202 @@
+"""Measures the server in the image against two baselines, and writes the table into results.md.
+
+usage: server.py [--python 3.8] [--rounds 50]
+
+The baselines: unpack, predict and pack called directly in one process ("bare"), and a minimal FastAPI server that
+does all of it in its event loop. The model does as little as a mask needs, so that the server's share shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from server_harness import (
+    HERE,
+    MODEL,
+    ROOT,
+    RUNTIME,
+    Client,
+    event_loop_server,
+    find_python,
+    free_port,
+    memory,
+    our_server,
+    request,
+    server_packages,
+    wait_until_ready,
+)
+
+RESULTS = HERE / "results.md"
+Row = tuple[str, str, str, str, str]
+
+VALIDATION = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+from runtime.contract import check_outputs
+best = []
+for mask in ([[1] * 512 for _ in range(512)], [[0.5] * 512 for _ in range(512)]):
+    outputs = [{"type": "ANNOTATION", "study_uid": "1", "class_index": 0, "data": {"mask": mask}}]
+    times = []
+    for _ in range(30):
+        started = time.perf_counter()
+        assert not check_outputs(outputs)
+        times.append(time.perf_counter() - started)
+    best.append(sorted(times)[len(times) // 2])
+print(json.dumps(best))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", default="3.8", help="the Python to serve with")
+    parser.add_argument("--rounds", type=int, default=50, help="requests with one slice")
+    options = parser.parse_args()
+    version: str = options.python
+    python = find_python(version)
+    rows = [
+        *latency(
+            python, version, "one 512x512 slice, a mask out", request(1), options.rounds, "at most 3 ms over bare"
+        ),
+        *latency(python, version, "300 slices: 150 MiB in, 75 MiB out", request(300), 3, "at most 20 % over bare"),
+        *validation(python),
+        *health(python, version),
+        *large_body(python, version),
+        *start(python, version),
+    ]
+    for row in rows:
+        print(" | ".join(row))
+    write_section("The server, Python " + version, rows)
+
+
+def latency(python: str, version: str, what: str, body: bytes, rounds: int, floor: str) -> list[Row]:
+    """The median seconds of one request: ours, bare, and in an event loop."""
+
+    def ask(port: int) -> float:
+        client = Client(port)
+        return median(lambda: check(client.post(body)), rounds)
+
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(body)
+        script = [python, str(HERE / "server_bare.py"), str(server_packages(python, version))]
+        arguments = [str(MODEL / "lib" / ".mdai"), file.name, str(rounds)]
+        bare = statistics.median(json.loads(subprocess.check_output([*script, *arguments])))
+    with our_server(python, version) as (port, _):
+        ours = ask(port)
+    with event_loop_server(python) as (port, _):
+        theirs = ask(port)
+    over = f"{milliseconds(ours)} ({milliseconds(ours - bare)}, {100 * (ours / bare - 1):+.0f} %)"
+    return [(what, floor, over, milliseconds(bare), milliseconds(theirs))]
+
+
+def check(answer: tuple[int, bytes]) -> None:
+    if answer[0] != 200:
+        raise RuntimeError(answer[1].decode())
+
+
+def validation(python: str) -> list[Row]:
+    ints, floats = json.loads(subprocess.check_output([python, "-c", VALIDATION, str(ROOT / "mdai_build")]))
+    return [
+        ("full validation of a 512x512 mask of ints", "at most 4 ms", milliseconds(ints), "", ""),
+        ("the same of floats", "at most 12 ms", milliseconds(floats), "", ""),
+    ]
+
+
+def health(python: str, version: str) -> list[Row]:
+    """How long ``/healthz`` and ``/ready`` take while a prediction holds the GIL for 5 s: the 99th percentile."""
+
+    def ask(port: int) -> str:
+        worker = threading.Thread(target=Client(port).post, args=(request(do="hold", seconds="5"),))
+        worker.start()
+        time.sleep(0.2)
+        took = []
+        client = Client(port)
+        while worker.is_alive():
+            for path in ("/healthz", "/ready"):
+                started = time.perf_counter()
+                check(client.get(path))
+                took.append(time.perf_counter() - started)
+            time.sleep(0.002)
+        worker.join()
+        took.sort()
+        return f"{milliseconds(took[math.ceil(0.99 * len(took)) - 1])} of {len(took)}"
+
+    with our_server(python, version) as (port, _):
+        ours = ask(port)
+    with event_loop_server(python) as (port, _):
+        theirs = ask(port)
+    return [("/healthz and /ready in a 5 s prediction, p99", "at most 20 ms", ours, "", theirs)]
+
+
+def large_body(python: str, version: str) -> list[Row]:
+    """By how much the server process grows at its peak while 1 GiB passes through it."""
+    body = request(0, do="nothing", padding="x" * (1 << 30))
+    grew = []
+    for server in (our_server(python, version), event_loop_server(python)):
+        with server as (port, pid):
+            before = memory(pid, "VmRSS")
+            check(Client(port).post(body))
+            grew.append(f"{(memory(pid, 'VmHWM') - before) / 2**20:.0f} MiB")
+    return [("server's peak memory over idle while 1 GiB passes", "at most 64 MiB", grew[0], "", grew[1])]
+
+
+def start(python: str, version: str) -> list[Row]:
+    """Seconds from the start of the process to ``/ready``."""
+
+    def once() -> None:
+        port = free_port()
+        environment = {
+            **os.environ,
+            "MDAI_MODEL_ROOT": str(MODEL / "lib"),
+            "MDAI_SERVER_PACKAGES": str(server_packages(python, version)),
+            "MDAI_HOST": "127.0.0.1",
+            "MDAI_PORT": str(port),
+        }
+        process = subprocess.Popen(
+            [python, "-I", "-S", str(RUNTIME)], env=environment, cwd=MODEL, stdout=subprocess.DEVNULL
+        )
+        wait_until_ready(port, process)
+        process.kill()
+        process.wait()
+
+    return [("start of the process to /ready", "(container: 1.2 s)", milliseconds(median(once, 7)), "", "")]
+
+
+def median(action: Callable[[], object], rounds: int) -> float:
+    """The median seconds of an action, after one round that does not count."""
+    action()
+    took = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        action()
+        took.append(time.perf_counter() - started)
+    return statistics.median(took)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def write_section(title: str, rows: list[Row]) -> None:
+    """Puts the table under its own heading, in place of an earlier one."""
+    head = ["what", "floor", "ours", "bare", "FastAPI in its event loop"]
+    table = [head, ["---"] * len(head), *map(list, rows)]
+    section = f"## {title}\n\n" + "".join("| " + " | ".join(line) + " |\n" for line in table)
+    text = RESULTS.read_text() if RESULTS.exists() else "# Results\n"
+    earlier = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    text = earlier.sub("", text).rstrip() + "\n\n" + section
+    RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
