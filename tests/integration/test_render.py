@@ -1,0 +1,54 @@
+"""`render -o DIR` gives a folder that plain `docker build DIR` builds, the same bytes every time."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import docker
+from harness.case import BUNDLES
+from harness.packing import fingerprint
+from harness.runner import Run, run_command
+
+from mdai_build.engine import connect
+from mdai_build.settings import load_settings
+
+MODEL = BUNDLES / "minimal" / "model"
+TAG = "mdai-build-test/rendered:latest"
+
+
+def render(place: Path, cache_folder: Path, *words: str) -> Run:
+    place.mkdir()
+    command = ["render", str(MODEL), "--parent", "local", *words]
+    run = run_command(command, place, {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder)}, timeout=60)
+    assert run.exit_code == 0, str(run)
+    return run
+
+
+def test_the_dockerfile_goes_to_standard_output(tmp_path: Path, cache_folder: Path) -> None:
+    first = render(tmp_path / "first", cache_folder)
+    assert first.stdout.startswith("#") and "\nFROM mdai-build/parent:local-cpu AS " in first.stdout
+    assert first.left == ()
+    assert render(tmp_path / "second", cache_folder).stdout == first.stdout
+
+
+def test_plain_docker_builds_the_folder(engine: docker.DockerClient, tmp_path: Path, cache_folder: Path) -> None:
+    folder = tmp_path / "context"
+    render(tmp_path / "first", cache_folder, "-o", str(folder))
+    again = tmp_path / "again"
+    render(tmp_path / "second", cache_folder, "-o", str(again))
+    assert fingerprint(again) == fingerprint(folder)
+
+    found = connect(load_settings().engine_folder)
+    try:
+        built = subprocess.run(
+            found.command("build", "--tag", TAG, str(folder)),
+            env=dict(found.environment.values),
+            capture_output=True,
+            text=True,
+        )
+        assert built.returncode == 0, built.stderr
+        assert engine.api.inspect_image(TAG)["Config"]["WorkingDir"] == "/src"
+        engine.api.remove_image(TAG)
+    finally:
+        found.client.close()
