@@ -137,6 +137,51 @@ def chest_radiograph(rows: int = 1024, columns: int = 880, seed: int = 0) -> Flo
     return image
 
 
+def brain_slice(position: float, size: int = 256, seed: int = 0) -> Floats:
+    """One axial T1-weighted slice through a head, (size, size), from 0 to 1; `position` from 0 (base) to 1 (vertex)."""
+    y, x = _grid(size // 2, size // 2)
+    scale = np.sqrt(max(0.1, 1 - (position - 0.4) ** 2 * 1.6))
+    image = np.zeros_like(x)
+    for radius, value in ((0.84, 0.85), (0.78, 0.08), (0.72, 0.25), (0.69, 0.55)):  # skin, skull, fluid, grey matter
+        image[_ellipse(y, x, (0.02, 0), (radius * scale * 1.08, radius * scale * 0.88)) < 1] = value
+    folds = 0.05 * np.sin(11 * np.arctan2(y, x)) + 0.03 * np.sin(23 * np.arctan2(y, x) + 6 * position)
+    white = _ellipse(y, x, (0.02, 0), (0.60 * scale, 0.48 * scale)) + folds
+    image[white < 1] = 0.78
+    for side in (-1, 1):  # ventricles
+        turned = x * side - 0.11 - 0.22 * (y + 0.05) ** 2
+        image[(np.abs(turned) < 0.05 * scale) & (np.abs(y + 0.02) < 0.30 * scale)] = 0.2
+    image[(np.abs(x) < 0.012) & (white < 1.2)] = 0.3  # the fissure between the halves
+    if abs(position - 0.55) < 0.25:  # a lesion with a bright rim on the image's right
+        lesion = _ellipse(y, x, (-0.22, 0.34), (0.10, 0.09))
+        image[lesion < 1] = 0.95
+        image[lesion < 0.5] = 0.35
+    shading = 1 - 0.12 * x + 0.08 * y  # of the coil
+    image = _blur(_doubled(image * shading), 1)
+    magnitude: Floats = np.clip(np.abs(image + 0.02 * _noise(seed, image.shape)), 0, 1)
+    return magnitude
+
+
+def mammogram(rows: int = 1024, columns: int = 768, seed: int = 0) -> Floats:
+    """A craniocaudal view of a left breast, (rows, columns), both even, from 0 (air) to 1 (dense)."""
+    y, x = _grid(rows // 2, columns // 2)
+    depth = np.clip(1 - _ellipse(y, x, (0, -1), (0.72, 1.45)), 0, None)
+    image = 0.34 * np.minimum(1, 6 * depth) * (depth > 0)
+    texture = _blur(_blur(_noise(seed, x.shape), 9), 9)
+    glands = np.clip(1 - _ellipse(y, x, (0.02, -0.45), (0.42, 0.62)), 0, 1)
+    image = image + glands * np.clip(0.20 + 5 * texture, 0, 0.45)
+    for angle in np.linspace(-0.5, 0.5, 9):  # strands that run to the nipple
+        across = np.abs((y - 0.45 * angle * (0.42 - x)) + 0.01 * np.sin(20 * x + 9 * angle))
+        image = image + 0.06 * (across < 0.006) * (depth > 0.05)
+    mass = _ellipse(y, x, (0.20, -0.35), (0.055, 0.075))
+    image = image + 0.25 * np.clip(1.4 - mass, 0, 1)
+    for spot in range(7):  # a cluster of calcifications
+        centre = (-0.24 + 0.03 * np.sin(5 * spot), -0.20 + 0.04 * np.cos(3 * spot))
+        image = np.where(_ellipse(y, x, centre, (0.006, 0.008)) < 1, 0.98, image)
+    image = _blur(_doubled(np.clip(image, 0, 1)), 1)
+    clipped: Floats = np.clip(image + 0.006 * _noise(seed + 1, image.shape), 0, 1)
+    return clipped
+
+
 def ultrasound_clip(frames: int = 6, rows: int = 240, columns: int = 320, seed: int = 0) -> npt.NDArray[np.uint8]:
     """A colour Doppler clip, (frames, rows, columns, 3): a fan of speckle, and a vessel that pulses red and blue."""
     y, x = np.mgrid[0:rows, 0:columns].astype(float)

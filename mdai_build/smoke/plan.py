@@ -26,6 +26,8 @@ class SmokePlan:
     requests: tuple[SmokeRequest, ...]
     ready_seconds: float = 300.0
     predict_seconds: float = 120.0
+    total_seconds: float = 300.0
+    """How long all requests that nobody asked for may take together; what would take longer is left out."""
     repeats: int = 3
     """How often the first answered request is sent again, to measure later answers."""
     warnings: tuple[Problem, ...] = ()

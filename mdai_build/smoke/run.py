@@ -50,7 +50,8 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
             run.wait_until_ready()
             run.try_endpoints()
             for request in plan.requests:
-                run.send(request)
+                if request.required or run.affords(request):
+                    run.send(request)
             run.judge()
             run.measure()
         except _StopError:
@@ -204,6 +205,24 @@ class _Run:
 
     # ---- requests ----
 
+    def affords(self, request: SmokeRequest) -> bool:
+        """Whether a request that nobody asked for fits into the time, going by the answers so far."""
+        rates = [answer.seconds / _images(answer.request) for answer in self.answers if answer.outputs]
+        if not rates:
+            return True
+        estimate = min(rates) * _images(request)
+        spent = sum(answer.seconds for answer in self.answers)
+        if estimate <= self.plan.predict_seconds and spent + estimate <= self.plan.total_seconds:
+            return True
+        problem = Problem(
+            code="smoke.not-tried",
+            what=f"not tried: {_images(request)} images would take about {estimate:.0f} s",
+            where=Location(file=f"sample {request.name}"),
+            next_step="to try it all the same, bring your own samples or allow more with `--predict-timeout`",
+        )
+        self.tell(request.name, "warning", 0.0, problem.what, (problem,))
+        return False
+
     def send(self, request: SmokeRequest) -> None:
         """Sends one request and judges the answer, as far as it can be judged by itself."""
         name = request.name
@@ -346,6 +365,10 @@ def _bad_answer(name: str, what: str, details: str | None = None) -> Problem:
         next_step="the image's server is not one that keeps the interface; build the image anew with mdai-build",
         details=details,
     )
+
+
+def _images(request: SmokeRequest) -> int:
+    return sum(file.frames for file in request.files)
 
 
 def _summary(outputs: list[Any]) -> str:

@@ -1,6 +1,6 @@
 """The synthetic samples: valid DICOM in the shapes that models meet, for when the user brings no files.
 
-Reference for what each modality must hold: DICOM PS3.3 A.3 (CT), A.2 (CR), A.26 (DX), A.6 and A.7 (ultrasound).
+What each modality must hold: DICOM PS3.3 A.2 (CR), A.3 (CT), A.4 (MR), A.6 and A.7 (ultrasound), A.26 (DX), A.27 (MG).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mdai_build.smoke.dicom import Place
 from mdai_build.smoke.request import JPEG, PNG, Demand, InputFile, Scope, SmokeRequest
 
 SERIES_SLICES = 16
+_MR_SLICES = 8
 _CT_SPACING = 0.78125  # mm between pixel centres: a field of view of 400 mm over 512 pixels
 _CT_THICKNESS = 5.0
 _LABEL_KINDS = (
@@ -150,6 +151,70 @@ def _xray(place: Place, modality: str, photometric: str, syntax: UID = ExplicitV
     return dicom.as_input(f"{place.series}.dcm", ds, syntax)
 
 
+def _mr_series() -> tuple[InputFile, ...]:
+    """T1-weighted slices of 12 bits; MR has no rescale."""
+    files = []
+    for number in range(_MR_SLICES):
+        place = Place("mr-series", "t1", number=number + 1)
+        attributes: dict[str, Any] = {
+            "ImageType": ["ORIGINAL", "PRIMARY", "M", "SE"],
+            "BodyPartExamined": "HEAD",
+            "ScanningSequence": "SE",
+            "SequenceVariant": "NONE",
+            "ScanOptions": "",
+            "MRAcquisitionType": "2D",
+            "SliceThickness": 8.0,
+            "RepetitionTime": 500.0,
+            "EchoTime": 12.0,
+            "EchoTrainLength": 1,
+            "MagneticFieldStrength": 1.5,
+            "PatientPosition": "HFS",
+            "ImagePositionPatient": [-120.0, -120.0, 8.0 * number],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "FrameOfReferenceUID": dicom.synthetic_uid("frame of reference", place.study),
+            "PositionReferenceIndicator": "",
+            "SliceLocation": 8.0 * number,
+            "PixelSpacing": [0.9375, 0.9375],
+            "WindowCenter": 1800,
+            "WindowWidth": 3600,
+        }
+        ds = dicom.dataset(dicom.MR_IMAGE, place, "MR", attributes)
+        picture = phantom.brain_slice((number + 1) / (_MR_SLICES + 1), seed=number)
+        dicom.set_pixels(ds, np.rint(picture * 3600).astype(np.uint16), 12, "MONOCHROME2")
+        files.append(dicom.as_input(f"t1/{place.number:03d}.dcm", ds))
+    return tuple(files)
+
+
+def _mammogram() -> tuple[InputFile, ...]:
+    place = Place("mg", "mg")
+    attributes: dict[str, Any] = {
+        "ImageType": ["ORIGINAL", "PRIMARY", ""],
+        "PresentationIntentType": "FOR PRESENTATION",
+        "BodyPartExamined": "BREAST",
+        "ViewPosition": "CC",
+        "ImageLaterality": "L",
+        "PatientOrientation": ["A", "R"],
+        "PatientSex": "F",
+        "OrganExposed": "BREAST",
+        "DetectorType": "DIRECT",
+        "ImagerPixelSpacing": [0.2, 0.2],
+        "PixelIntensityRelationship": "LOG",
+        "PixelIntensityRelationshipSign": -1,
+        "PresentationLUTShape": "IDENTITY",
+        "RescaleIntercept": 0,
+        "RescaleSlope": 1,
+        "RescaleType": "US",
+        "LossyImageCompression": "00",
+        "BurnedInAnnotation": "NO",
+        "BreastImplantPresent": "NO",
+        "WindowCenter": 2048,
+        "WindowWidth": 4096,
+    }
+    ds = dicom.dataset(dicom.DIGITAL_MAMMOGRAPHY, place, "MG", attributes)
+    dicom.set_pixels(ds, np.rint(phantom.mammogram() * 4095).astype(np.uint16), 12, "MONOCHROME2")
+    return (dicom.as_input("mg.dcm", ds),)
+
+
 def _thumbnail(place: Place, content_type: str) -> InputFile:
     ds, picture = _radiograph(place, "CR", "MONOCHROME2")
     pixels = np.rint(picture[::2, ::2] * 255).astype(np.uint8)
@@ -204,6 +269,8 @@ _SAMPLES: tuple[tuple[str, Scope, Demand, Callable[[], tuple[InputFile, ...]]], 
     ("dx-monochrome1", "INSTANCE", _EXPECTED, lambda: (_xray(Place("dx", "dx"), "DX", "MONOCHROME1"),)),
     ("ct-series", "SERIES", _EXPECTED, lambda: _ct_series("ct-series", "axial", 1)),
     ("ct-study", "STUDY", _EXPECTED, _study),
+    ("mg", "INSTANCE", _EXPECTED, _mammogram),
+    ("mr-series", "SERIES", _EXPECTED, _mr_series),
     ("ct-implicit", "INSTANCE", _EXPECTED, lambda: _ct_slice("ct-implicit", ImplicitVRLittleEndian)),
     ("ct-rle", "INSTANCE", _EXPECTED, lambda: _ct_slice("ct-rle", RLELossless)),
     ("ct-jpeg2000", "INSTANCE", _EXPECTED, lambda: _ct_slice("ct-jpeg2000", JPEG2000Lossless, signed=False)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -368,3 +369,23 @@ def test_the_same_mistake_is_told_once(target: Scripted) -> None:
     assert failed_with(result) == ["wrong-uid"]
     assert "the same with b, c, d and 2 more" in result.problems[0].what
     assert sum(len(check.problems) for check in result.checks) == 18
+
+
+def test_a_slow_model_is_spared_what_nobody_asked_for(target: Scripted) -> None:
+    def inference(kind: str, body: bytes) -> Any:
+        usual = good_inference(kind, body)
+        if usual[0] == 200:
+            time.sleep(0.1)
+        return usual
+
+    target.replies["/inference"] = inference
+    series = (FILE,) * 40
+    requests = (
+        a_request("one"),
+        SmokeRequest("series", "SERIES", series, Demand.EXPECTED),
+        SmokeRequest("own series", "SERIES", series, Demand.REQUIRED),
+    )
+    result = run(target, plan(*requests, predict_seconds=3.0))
+    assert result.passed
+    assert [problem.code for problem in result.warnings] == ["smoke.not-tried"]
+    assert [answer.request.name for answer in result.answers] == ["one", "own series"]

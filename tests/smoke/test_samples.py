@@ -39,6 +39,8 @@ def test_the_shapes_that_models_meet_are_all_there(requests: dict[str, SmokeRequ
         ("CT", "MONOCHROME2", False, plain),
         ("CR", "MONOCHROME2", False, plain),
         ("DX", "MONOCHROME1", False, plain),
+        ("MR", "MONOCHROME2", False, plain),
+        ("MG", "MONOCHROME2", False, plain),
         ("US", "RGB", False, plain),
         ("US", "RGB", True, plain),
         ("US", "YBR_FULL_422", True, "JPEG Baseline (Process 1)"),
@@ -160,7 +162,7 @@ def test_a_request_takes_what_is_given() -> None:
     assert msgpack.unpackb(request.body())["args"] == {"threshold": "0.5"}
     assert request.demand is Demand.EXPECTED
     with pytest.raises(KeyError):
-        synthetic_request("mri")
+        synthetic_request("pet")
     assert "png" in NAMES
 
 
