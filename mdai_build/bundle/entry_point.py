@@ -12,6 +12,7 @@ import difflib
 import io
 import re
 import sys
+import threading
 import tokenize
 import warnings
 from collections.abc import Iterator, Sequence
@@ -91,9 +92,7 @@ class _Check:
         # Grammar newer than the target's is refused by the parser where it can.
         version = target if target is not None and target < sys.version_info[:2] else None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(self._source, ENTRY_POINT, feature_version=version)  # type: ignore[arg-type]
+            return _parse(self._source, version)
         except SyntaxError as error:
             problem = Problem(
                 "bundle.syntax-error",
@@ -298,6 +297,26 @@ class _Bound:
     def knows(self, name: str) -> bool:
         """Whether the name is bound, or may be by a star import."""
         return name in self.classes or name in self.functions or bool(self._others & {name, "*"})
+
+
+def _parse(source: str, version: tuple[int, ...] | None) -> ast.Module:
+    """The syntax tree. Before Python 3.11 a deep expression could overflow C's stack: there it gets a large one."""
+
+    def parse() -> ast.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source, ENTRY_POINT, feature_version=version)  # type: ignore[arg-type]
+
+    if sys.version_info >= (3, 11):
+        return parse()
+    from concurrent.futures import ThreadPoolExecutor
+
+    usual = threading.stack_size(512 * 1024**2)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(parse).result()
+    finally:
+        threading.stack_size(usual)
 
 
 def _has_method(model: ast.ClassDef, name: str) -> bool:

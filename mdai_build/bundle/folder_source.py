@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -132,14 +133,18 @@ class _Walker:
             return place
         try:
             real = place.resolve()
-        except (OSError, RuntimeError):
-            self._refuse("link", path, "is a link that leads back to itself")
-            return None
+        except (OSError, RuntimeError):  # a loop, before Python 3.13
+            real = place
         if not real.is_relative_to(self._real_root):
             self._refuse("link", path, f"is a link that leaves the model folder: `{shown(str(place.readlink()))}`")
             return None
-        if not real.exists():
-            self.source.dangling.append(path)
+        try:
+            real.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                self._refuse("link", path, "is a link that leads back to itself")
+            else:
+                self.source.dangling.append(path)
             return None
         return real
 

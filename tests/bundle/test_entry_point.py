@@ -127,7 +127,8 @@ def test_a_syntax_error_has_its_line_and_column(
     "source", ["(" * 10_000, "-" * 100_000 + "1", "1" + "+1" * 100_000, "x = 1\0", "a" + ".b" * 50_000]
 )
 def test_sources_that_break_parsers_are_refused(check: Check, source: str) -> None:
-    with pytest.raises(BundleError, match="not valid Python"):
+    """Some Pythons can read some of these; what they find is then no model."""
+    with pytest.raises(BundleError, match=r"not valid Python|no class MDAIModel"):
         check(source)
 
 
