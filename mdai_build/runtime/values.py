@@ -53,6 +53,8 @@ def check_numbers(report: Report, values: Sequence[Any], place: Callable[[int], 
     """Whether all are ints and finite floats; reports the first that is not, and how many more there are."""
     if _all_of(values, b"i", 4) or (_all_of(values, b"g", 8) and math.isfinite(sum(values))):
         return True
+    if _mixed_in_range(values):
+        return True
     bad = [index for index, value in enumerate(values) if not _is_number(value)]
     if not bad:
         return True
@@ -83,6 +85,16 @@ def _all_of(values: Sequence[Any], tag: bytes, size: int) -> bool:
         return False
     step = 1 + size
     return len(written) == 5 + step * len(values) and written[5::step].count(tag) == len(values)
+
+
+def _mixed_in_range(values: Sequence[Any]) -> bool:
+    """Whether all are exact ints of 64 bits and finite floats, in any mixture. Never wrongly true."""
+    if not set(map(type, values)) <= {int, float}:
+        return False
+    try:
+        return math.isfinite(sum(values)) and _INTEGER_RANGE[0] <= min(values) and max(values) < _INTEGER_RANGE[1]
+    except OverflowError:
+        return False
 
 
 def _is_number(value: Any) -> bool:
