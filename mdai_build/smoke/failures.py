@@ -56,9 +56,10 @@ def exited(target: Target, state: TargetState, while_doing: str) -> Problem:
 
 def out_of_memory(while_doing: str, details: str, where: Location | None = None) -> Problem:
     """The kernel killed it for memory."""
+    limit = re.search(r"limit of [\d.]+ \w+", details)
     return Problem(
         code="smoke.out-of-memory",
-        what=f"killed for want of memory {while_doing}",
+        what=f"killed for want of memory {while_doing}" + (f" (the {limit.group()} was reached)" if limit else ""),
         where=where,
         expected="a model that fits into the container's memory limit",
         next_step=_OUT_OF_MEMORY,

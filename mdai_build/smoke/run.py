@@ -49,6 +49,7 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
         try:
             run.wait_until_ready()
             run.try_endpoints()
+            run.tell_left_out()
             for request in plan.requests:
                 if request.required or run.affords(request):
                     run.send(request)
@@ -204,6 +205,13 @@ class _Run:
             time.sleep(0.1)
 
     # ---- requests ----
+
+    def tell_left_out(self) -> None:
+        """The plan's own warnings: samples that cannot be sent."""
+        if self.plan.warnings:
+            count = len(self.plan.warnings)
+            what = f"{count} sample{'s are' if count > 1 else ' is'} left out"
+            self.tell("samples", "warning", 0.0, what, self.plan.warnings)
 
     def affords(self, request: SmokeRequest) -> bool:
         """Whether a request that nobody asked for fits into the time, going by the answers so far."""

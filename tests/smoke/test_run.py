@@ -14,6 +14,7 @@ import msgpack
 import pytest
 
 from mdai_build.engine.target import TargetState
+from mdai_build.errors import Problem
 from mdai_build.smoke import Check, Demand, InputFile, SmokePlan, SmokeRequest, SmokeResult, run_smoke_test
 
 MSGPACK = "application/msgpack"
@@ -389,3 +390,10 @@ def test_a_slow_model_is_spared_what_nobody_asked_for(target: Scripted) -> None:
     assert result.passed
     assert [problem.code for problem in result.warnings] == ["smoke.not-tried"]
     assert [answer.request.name for answer in result.answers] == ["one", "own series"]
+
+
+def test_samples_that_were_left_out_are_told(target: Scripted) -> None:
+    left_out = Problem("smoke.sample-left-out", "sample `x` is left out: it is no image")
+    result = run(target, plan(warnings=(left_out,)))
+    assert result.passed
+    assert result.warnings == (left_out,)
