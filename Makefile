@@ -54,7 +54,7 @@ types: setup ## mypy, strict
 
 .PHONY: unit
 unit: setup ## the quick tests, without an engine
-	@$(BIN)/pytest -q --ignore=tests/integration
+	@$(BIN)/pytest -q -m "not process and not integration"
 
 .PHONY: integration
 integration: setup engine parent ## the tests with a real engine

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check, SmokeResult
 
+_KEPT_SECONDS = 7 * 24 * 3600
 _WORTH_TELLING_BYTES = 32 * 2**20
 Tell = Callable[[str], None]
 T = TypeVar("T")
@@ -202,9 +204,11 @@ def _context_folder(settings: Settings, bundle: Bundle, tell: Tell) -> Iterator[
     """The build context of a bundle: one folder an origin, so that BuildKit is sent only what changed."""
     from filelock import FileLock, Timeout
 
-    key = hashlib.sha256(str(bundle.origin.resolve()).encode()).hexdigest()[:16]
-    folder = settings.cache_folder / "contexts" / f"{bundle.name}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(str(bundle.origin.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    contexts = settings.cache_folder / "contexts"
+    contexts.mkdir(parents=True, exist_ok=True)
+    _forget_old_contexts(contexts)
+    folder = contexts / f"{bundle.name}-{key}"
     lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(timeout=0)
@@ -212,9 +216,25 @@ def _context_folder(settings: Settings, bundle: Bundle, tell: Tell) -> Iterator[
         tell("waiting for another build of this bundle")
         lock.acquire()
     try:
+        Path(lock.lock_file).touch()  # the time of the last use
         yield folder
     finally:
         lock.release()
+
+
+def _forget_old_contexts(contexts: Path) -> None:
+    """Removes contexts that no build used for a week: a bundle at a path that never comes again leaves one each."""
+    from filelock import FileLock, Timeout
+
+    for lock_file in contexts.glob("*.lock"):
+        try:
+            if time.time() - lock_file.stat().st_mtime < _KEPT_SECONDS:
+                continue
+            with FileLock(lock_file, timeout=0):
+                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+                lock_file.unlink(missing_ok=True)
+        except (OSError, Timeout):  # in use, or another run removes it too
+            continue
 
 
 def _smoke(
