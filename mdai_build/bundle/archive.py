@@ -27,6 +27,11 @@ class ArchiveSource:
         """See `Source.stream`."""
         return self.archive.stream(numbers)
 
+    def verify(self) -> None:
+        """Refuses a zip whose headers disagree; a tar has said all about itself when it was read."""
+        if isinstance(self.archive, ZipSource):
+            self.archive.verify()
+
     def checksum(self, number: int) -> int | None:
         """The CRC-32 that a zip gives for a content: good for a guess, never for a proof."""
         return self.archive.checksum(number) if isinstance(self.archive, ZipSource) else None

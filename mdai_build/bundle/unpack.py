@@ -118,6 +118,7 @@ class _Unpacking:
         remembered = self._remembered(record)
         if remembered is not None:
             return remembered
+        self._source.verify()
         found = self._already_there()
         with self._objects.workplace() as workplace:
             for number, stream in self._source.stream(self._wanted.keys() - found.keys()):

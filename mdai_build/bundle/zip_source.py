@@ -25,6 +25,7 @@ _METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _UTF8 = 0x800
 _SIZES_FOLLOW = 0x8
+_IN_ZIP64 = 0xFFFFFFFF
 _LONGEST_LINK = 4096
 _SPECIAL = {
     stat.S_IFCHR: "a device",
@@ -45,14 +46,17 @@ class ZipSource:
         self.origin = origin
         self.stamp = Stamp.of(origin)
         with telling_damage(origin), origin.open("rb") as file:
-            directory_start = _check_end(file, self.stamp.size, origin, limits)
+            entries, self._directory_start = _check_end(file, self.stamp.size, origin, limits)
         with telling_damage(origin):
             self._archive = zipfile.ZipFile(origin)
         self._infos = self._archive.infolist()
-        self._check(directory_start, limits)
+        # The end record of a zip without zip64 counts modulo 2 ** 16.
+        if (len(self._infos) - entries) % 2**16:
+            raise damaged(origin, None, "its directory does not hold as many members as its end record says")
+        self._check(limits)
         self.entries: Sequence[Entry] = [self._entry(info) for info in self._infos]
 
-    def _check(self, directory_start: int, limits: Limits) -> None:
+    def _check(self, limits: Limits) -> None:
         refusals = Refusals(self.origin)
         for info in self._infos:
             if info.flag_bits & _ENCRYPTED:
@@ -65,17 +69,17 @@ class ZipSource:
             elif info.file_size > limits.ratio_floor and info.file_size > limits.ratio * info.compress_size:
                 refusals.add("bomb", info.orig_filename, f"grows more than {limits.ratio} times when unpacked")
         refusals.raise_if_any()
-        self._check_overlaps(directory_start)
+        for info, end in self._with_ends():
+            name_size = len(_raw_name(info))
+            if info.header_offset + _LOCAL_HEADER.size + name_size + info.compress_size > end:
+                raise damaged(self.origin, info.orig_filename, "it overlaps with another member")
 
-    def _check_overlaps(self, directory_start: int) -> None:
+    def _with_ends(self) -> Iterator[tuple[zipfile.ZipInfo, int]]:
+        """The members as they lie in the file, each with where the next one starts."""
         ordered = sorted(self._infos, key=lambda info: info.header_offset)
         if ordered and ordered[0].header_offset != 0:
             raise damaged(self.origin, None, "there is other data before it in the file")
-        ends = [*(info.header_offset for info in ordered[1:]), directory_start]
-        for info, end in zip(ordered, ends, strict=False):
-            name_size = len(info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437"))
-            if info.header_offset + _LOCAL_HEADER.size + name_size + info.compress_size > end:
-                raise damaged(self.origin, info.orig_filename, "it overlaps with another member")
+        return zip(ordered, [*(info.header_offset for info in ordered[1:]), self._directory_start], strict=False)
 
     def _entry(self, info: zipfile.ZipInfo) -> Entry:
         name = _name(info)
@@ -94,8 +98,9 @@ class ZipSource:
     def _link_target(self, info: zipfile.ZipInfo) -> str:
         if info.file_size > _LONGEST_LINK:
             raise damaged(self.origin, info.orig_filename, "it is a link with a target that is too long")
-        with telling_damage(self.origin, info.orig_filename), self._archive.open(info) as stream:
-            return stream.read().decode("utf-8", "surrogateescape")
+        with telling_damage(self.origin, info.orig_filename), self.origin.open("rb", buffering=0) as headers:
+            self._check_local_header(headers, info, self._directory_start)
+            return self._archive.read(info).decode("utf-8", "surrogateescape")
 
     def stream(self, numbers: Collection[int]) -> Iterator[tuple[int, MemberReader]]:
         """See `Source.stream`."""
@@ -106,26 +111,37 @@ class ZipSource:
             for number in sorted(numbers, key=lambda number: self._infos[number].header_offset):
                 info = self._infos[number]
                 with telling_damage(self.origin, info.orig_filename):
-                    self._check_local_header(headers, info)
+                    self._check_local_header(headers, info, self._directory_start)
                     stream = self._archive.open(info)
                 with stream:
                     yield number, MemberReader(stream, self.origin, info.orig_filename, info.file_size)
         self.stamp.check(self.origin)
 
-    def _check_local_header(self, file: IO[bytes], info: zipfile.ZipInfo) -> None:
-        """Refuses a member whose local header tells another story than the central directory.
+    def verify(self) -> None:
+        """Compares all local headers with the directory, those too of what is not going to be read.
 
-        zipfile compares the names itself; tools that read as a stream trust the local sizes and method.
+        Raises:
+            BundleError: they disagree: other tools would unpack other files.
         """
+        with self.origin.open("rb") as headers:
+            for info, end in self._with_ends():
+                with telling_damage(self.origin, info.orig_filename):
+                    self._check_local_header(headers, info, end)
+
+    def _check_local_header(self, file: IO[bytes], info: zipfile.ZipInfo, end: int) -> None:
+        """Refuses a member whose local header tells another story than the directory; tools trust either."""
         file.seek(info.header_offset)
         header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        signature, _, flags, method, _, _, checksum, packed, unpacked, _, _ = header
+        signature, _, flags, method, _, _, checksum, packed, unpacked, name_size, extra_size = header
+        name, extra = file.read(name_size), file.read(extra_size)
+        if _IN_ZIP64 in (packed, unpacked):
+            packed, unpacked = _zip64_sizes(extra, packed, unpacked)
         agree = signature == b"PK\3\4" and method == info.compress_type
+        agree = agree and name == _raw_name(info) and file.tell() + info.compress_size <= end
         agree = agree and (flags ^ info.flag_bits) & (_ENCRYPTED | _UTF8) == 0
         if not flags & _SIZES_FOLLOW:
             agree = agree and checksum == info.CRC
-            agree = agree and packed in (info.compress_size, 0xFFFFFFFF)
-            agree = agree and unpacked in (info.file_size, 0xFFFFFFFF)
+            agree = agree and (packed, unpacked) == (info.compress_size, info.file_size)
         if not agree:
             raise damaged(self.origin, info.orig_filename, "its two headers disagree")
 
@@ -142,6 +158,10 @@ class ZipSource:
 _OTHER_TOOL = "pack it with `zip -r model.zip model`, 7-Zip set to Deflate, or `tar -czf model.tar.gz model`"
 
 
+def _raw_name(info: zipfile.ZipInfo) -> bytes:
+    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+
+
 def _name(info: zipfile.ZipInfo) -> str:
     """The member's name. Unmarked names are CP437 by the format, UTF-8 in what older Macs write."""
     name = info.orig_filename
@@ -153,8 +173,21 @@ def _name(info: zipfile.ZipInfo) -> str:
         return name
 
 
-def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> int:
-    """Where the central directory starts, read from its end record, before zipfile loads all of it into memory."""
+def _zip64_sizes(extra: bytes, packed: int, unpacked: int) -> tuple[int, int]:
+    """The sizes that a local header leaves to its zip64 field, which holds those that did not fit, in this order."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        if kind == 1:
+            values = [value for (value,) in struct.iter_unpack("<Q", extra[4 : 4 + size - size % 8])]
+            unpacked = values.pop(0) if unpacked == _IN_ZIP64 and values else unpacked
+            packed = values.pop(0) if packed == _IN_ZIP64 and values else packed
+            break
+        extra = extra[4 + size :]
+    return packed, unpacked
+
+
+def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> tuple[int, int]:
+    """The number of entries and the start of the directory, before zipfile loads all of it into memory."""
     tail_start = max(0, size - _END.size - 0xFFFF)
     file.seek(tail_start)
     tail = file.read()
@@ -186,7 +219,7 @@ def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> int:
                 "leave out what the model does not need, such as training data",
             )
         )
-    return int(directory_start)
+    return entries, directory_start
 
 
 def _zip64_end(file: IO[bytes], end: int, origin: Path) -> tuple[int, int, int, int] | None:

@@ -170,7 +170,25 @@ def test_a_local_header_that_disagrees_is_refused(making, tmp_path: Path, offset
         bundle.read_bytes("weights.bin")
     with pytest.raises(BundleError, match=r"headers disagree|cannot be read"):
         unpack_bundle(bundle, tmp_path / "store")
-    assert not list((tmp_path / "store" / "temporary").iterdir())
+    assert not list((tmp_path / "store").glob("temporary/*"))
+
+
+def test_headers_of_what_is_not_read_must_agree_too(making, tmp_path: Path) -> None:
+    """A folder's entry is never opened by us; another tool would take its local name."""
+    path = making.zip(tmp_path / "m.zip", ("model/sub/", b""))
+    patched(path, "model/sub/", LOCAL, 30, b"../..")
+    with pytest.raises(BundleError, match="headers disagree"):
+        unpack_bundle(read_bundle(path), tmp_path / "store")
+
+
+def test_a_directory_that_hides_members_in_a_comment_is_refused(making, tmp_path: Path) -> None:
+    content = making.zip(tmp_path / "m.zip").read_bytes()
+    last = content.rindex(CENTRAL)
+    before = content.rindex(CENTRAL, 0, last)
+    hidden = struct.pack("<H", content.index(END) - last)
+    (tmp_path / "m.zip").write_bytes(content[: before + 32] + hidden + content[before + 34 :])
+    with pytest.raises(BundleError, match="as many members"):
+        read_bundle(tmp_path / "m.zip")
 
 
 def test_a_wrong_checksum_is_told_as_such(making, tmp_path: Path) -> None:
