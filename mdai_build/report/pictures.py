@@ -136,7 +136,7 @@ def _scenes(answer: Answer, outputs: Sequence[tuple[int, Mapping[str, Any]]]) ->
 def _draw_scene(answer: Answer, scene: _Scene, extras: Mapping[int, Sequence[Image.Image]]) -> Image.Image:
     file = scene.file
     try:
-        picture, how = render(file.content, scene.frame)
+        picture, how = render(file.shown_as or file.content, scene.frame)
     except NotDrawableError as error:
         picture, how = Image.new("RGB", (max(file.columns, 1), max(file.rows, 1)), (60, 60, 60)), f"not shown: {error}"
     picture = _fitted(picture)

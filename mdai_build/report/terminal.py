@@ -163,11 +163,10 @@ def _print_findings(on: Console, warnings: Sequence[Problem], smoke: SmokeResult
 
 def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index, heading in enumerate(headings):
-        last = index == len(headings) - 1
-        table.add_column(
-            heading, justify="right" if heading == "seconds" else "left", overflow="fold", no_wrap=not last
-        )
+    for heading in headings:
+        justify: Literal["left", "right"] = "right" if heading == "seconds" else "left"
+        # A message that is cut here stands whole among the problems below.
+        table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
     return table
 
 
@@ -185,14 +184,14 @@ def _print_problem(on: Console, problem: Problem, heading: Heading) -> None:
     first = Text(f"{heading}", style=style)
     first.append(f"[{problem.code}]", style="dim")
     first.append(": ", style=style)
-    first.append(_fold(on, clean(problem.what).strip(), "  "), style="bold")
+    first.append(_fold(on, clean(problem.what).strip(), len(first), "  "), style="bold")
     on.print(first, soft_wrap=True)
     if problem.where is not None:
         _print_place(on, problem.where, style)
     for name, value in (("expected", problem.expected), ("help", problem.next_step)):
         if value:
             line = Text(f"  = {name}: ", style="cyan")
-            line.append(_fold(on, clean(value).strip(), "    "), style="default")
+            line.append(_fold(on, clean(value).strip(), len(line), "    "), style="default")
             on.print(line, soft_wrap=True)
     if problem.details and problem.details.strip():
         on.print()
@@ -201,15 +200,24 @@ def _print_problem(on: Console, problem: Problem, heading: Heading) -> None:
     on.print()
 
 
-def _fold(on: Console, text: str, indent: str) -> str:
-    """Long lines broken at words, on a terminal alone; further lines are indented."""
+def _fold(on: Console, text: str, before: int, indent: str) -> str:
+    """Lines broken at words, on a terminal alone; `before` characters stand before the first, `indent` before more."""
     if not on.is_terminal:
         return text.replace("\n", "\n" + indent)
-    lines = [
-        textwrap.fill(line, max(20, on.width - 14), break_long_words=False, break_on_hyphens=False)
-        for line in text.split("\n")
-    ]
-    return "\n".join(lines).replace("\n", "\n" + indent)
+    lines = []
+    for number, line in enumerate(text.split("\n")):
+        start = " " * (before if number == 0 else len(indent))
+        lines.append(
+            textwrap.fill(
+                line,
+                max(30, on.width - 1),
+                initial_indent=start,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)[before:]
 
 
 def _print_place(on: Console, where: Location, style: str) -> None:

@@ -20,10 +20,12 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGLosslessSV1,
     RLELossless,
     generate_uid,
 )
 
+from mdai_build.smoke import jpeg_lossless
 from mdai_build.smoke.request import DICOM, JPEG, PNG, InputFile
 
 CT_IMAGE = UID("1.2.840.10008.5.1.4.1.1.2")
@@ -151,7 +153,7 @@ def set_pixels(ds: Dataset, pixels: npt.NDArray[Any], bits_stored: int, photomet
 def write(ds: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) -> bytes:
     """The bytes of a DICOM file (PS3.10) with the pixels in that transfer syntax.
 
-    RLE is encoded by pydicom, JPEG baseline and JPEG 2000 by Pillow.
+    RLE is encoded by pydicom, JPEG baseline and JPEG 2000 by Pillow, lossless JPEG by us.
     """
     ds.file_meta = FileMetaDataset()
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
@@ -162,8 +164,8 @@ def write(ds: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) -> bytes:
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     if transfer_syntax == RLELossless:
         ds.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
-    elif transfer_syntax in (JPEGBaseline8Bit, JPEG2000Lossless, JPEG2000):
-        _compress_by_pillow(ds, transfer_syntax)
+    elif transfer_syntax in (JPEGBaseline8Bit, JPEG2000Lossless, JPEG2000, JPEGLosslessSV1):
+        _compress(ds, transfer_syntax)
     ds.file_meta.TransferSyntaxUID = transfer_syntax
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -177,7 +179,7 @@ def write(ds: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) -> bytes:
     return buffer.getvalue()
 
 
-def _compress_by_pillow(ds: Dataset, transfer_syntax: UID) -> None:
+def _compress(ds: Dataset, transfer_syntax: UID) -> None:
     frames = [_encode(frame, transfer_syntax) for frame in _frames(ds)]
     raw_size = len(ds.PixelData)
     ds.PixelData = encapsulate(frames)
@@ -199,6 +201,8 @@ def _frames(ds: Dataset) -> list[npt.NDArray[Any]]:
 
 
 def _encode(frame: npt.NDArray[Any], transfer_syntax: UID) -> bytes:
+    if transfer_syntax == JPEGLosslessSV1:
+        return jpeg_lossless.encode(frame)
     buffer = io.BytesIO()
     image = Image.fromarray(frame)
     if transfer_syntax == JPEGBaseline8Bit:
@@ -210,9 +214,12 @@ def _encode(frame: npt.NDArray[Any], transfer_syntax: UID) -> bytes:
 
 def as_input(name: str, ds: Dataset, transfer_syntax: UID = ExplicitVRLittleEndian) -> InputFile:
     """The dataset as a DICOM file of a request."""
+    # pydicom decodes lossless JPEG by plugins alone, which this machine need not have.
+    shown_as = write(ds) if transfer_syntax == JPEGLosslessSV1 else None
     return InputFile(
         name=name,
         content=write(ds, transfer_syntax),
+        shown_as=shown_as,
         content_type=DICOM,
         study_uid=str(ds.StudyInstanceUID),
         series_uid=str(ds.SeriesInstanceUID),

@@ -137,9 +137,13 @@ def chest_radiograph(rows: int = 1024, columns: int = 880, seed: int = 0) -> Flo
     return image
 
 
-def brain_slice(position: float, size: int = 256, seed: int = 0) -> Floats:
-    """One axial T1-weighted slice through a head, (size, size), from 0 to 1; `position` from 0 (base) to 1 (vertex)."""
-    y, x = _grid(size // 2, size // 2)
+def brain_slice(position: float, rows: int = 256, columns: int = 208, seed: int = 0) -> Floats:
+    """One axial T1-weighted slice through a head, (rows, columns), both even, from 0 to 1.
+
+    `position` goes from 0 (base) to 1 (vertex). Pixels are square, so fewer columns show less to the sides.
+    """
+    y, x = _grid(rows // 2, columns // 2)
+    x = x * columns / rows
     scale = np.sqrt(max(0.1, 1 - (position - 0.4) ** 2 * 1.6))
     image = np.zeros_like(x)
     for radius, value in ((0.84, 0.85), (0.78, 0.08), (0.72, 0.25), (0.69, 0.55)):  # skin, skull, fluid, grey matter

@@ -45,6 +45,8 @@ class InputFile:
     frames: int = 1
     dicom_tags: Mapping[str, str] | None = field(default=None, repr=False)
     """The DICOM tags by keyword; only beside JPEG and PNG content."""
+    shown_as: bytes | None = field(default=None, repr=False)
+    """The same image in a form that this machine can decode, where `content` is not."""
 
     def as_body(self) -> dict[str, Any]:
         """The file as the interface sends it (specification, input schema)."""
