@@ -121,49 +121,52 @@ class _Check:
     def check_class(self, tree: ast.Module) -> None:
         """There is an MDAIModel, made without arguments, with a `predict` that takes the data."""
         bound = _Bound(tree.body)
-        if not bound.knows(CLASS):
-            names = sorted(bound.classes)
-            near = difflib.get_close_matches(CLASS.lower(), [name.lower() for name in names], n=1, cutoff=0.5)
-            similar = next((name for name in names if name.lower() in near), None)
-            only = names[0] if len(names) == 1 and _has_method(bound.classes[names[0]], METHOD) else None
-            meant = similar or only
-            where = self._at_node(bound.classes[meant]) if meant else Location(ENTRY_POINT)
-            self.errors.append(
-                Problem(
-                    "bundle.no-model-class",
-                    f"there is no class {CLASS}" + (f", but `{shown(meant)}`" if meant else ""),
-                    where,
-                    f"a class {CLASS} with the methods __init__ and {METHOD}",
-                    f"rename `{shown(meant)}` to `{CLASS}`" if meant else f"add one:\n{_SKELETON}",
-                )
-            )
-            return
-        model = bound.classes.get(CLASS)
+        model = bound.classes.get(CLASS) if bound.knows(CLASS) else self._missing_class(bound)
         # A decorator, a metaclass or a base may bring the methods from elsewhere.
         if model is None or model.decorator_list or model.keywords or not _has_no_base(model):
             return
         body = _Bound(model.body)
         self._check_init(body.functions.get("__init__"))
-        if not body.knows(METHOD):
-            near = difflib.get_close_matches(METHOD, body.functions, n=1, cutoff=0.6)
-            outside = METHOD in bound.functions
-            advice = f"add `def {METHOD}(self, data):` to the class"
-            if near:
-                advice = f"rename `{shown(near[0])}` to `{METHOD}`"
-            elif outside:
-                advice = f"indent `def {METHOD}` of line {bound.functions[METHOD].lineno} into the class"
-            node = body.functions[near[0]] if near else model
-            self.errors.append(
-                Problem(
-                    "bundle.no-predict",
-                    f"{CLASS} has no method {METHOD}",
-                    self._at_node(node),
-                    f"def {METHOD}(self, data), which returns a list of outputs",
-                    advice,
-                )
-            )
-        elif METHOD in body.functions:
+        if METHOD in body.functions:
             self._check_predict(body.functions[METHOD])
+        elif not body.knows(METHOD):
+            self._missing_method(model, body, bound)
+
+    def _missing_class(self, bound: _Bound) -> ast.ClassDef | None:
+        """Tells that there is no MDAIModel; gives the class that may have been meant."""
+        near = difflib.get_close_matches(CLASS.lower(), [name.lower() for name in bound.classes], n=1, cutoff=0.5)
+        meant = next((model for name, model in bound.classes.items() if name.lower() in near), None)
+        if meant is None and len(bound.classes) == 1:
+            (only,) = bound.classes.values()
+            meant = only if METHOD in _Bound(only.body).functions else None
+        name = shown(meant.name) if meant else None
+        self.errors.append(
+            Problem(
+                "bundle.no-model-class",
+                f"there is no class {CLASS}" + (f", but `{name}`" if name else ""),
+                self._at_node(meant) if meant else Location(ENTRY_POINT),
+                f"a class {CLASS} with the methods __init__ and {METHOD}",
+                f"rename `{name}` to `{CLASS}`" if name else f"add one:\n{_SKELETON}",
+            )
+        )
+        return meant
+
+    def _missing_method(self, model: ast.ClassDef, body: _Bound, module: _Bound) -> None:
+        near = difflib.get_close_matches(METHOD, body.functions, n=1, cutoff=0.6)
+        advice = f"add `def {METHOD}(self, data):` to the class"
+        if near:
+            advice = f"rename `{shown(near[0])}` to `{METHOD}`"
+        elif METHOD in module.functions:
+            advice = f"indent `def {METHOD}` of line {module.functions[METHOD].lineno} into the class"
+        self.errors.append(
+            Problem(
+                "bundle.no-predict",
+                f"{shown(model.name)} has no method {METHOD}",
+                self._at_node(body.functions[near[0]] if near else model),
+                f"def {METHOD}(self, data), which returns a list of outputs",
+                advice,
+            )
+        )
 
     def _check_init(self, function: _Function | None) -> None:
         if function is None or function.decorator_list:
@@ -317,10 +320,6 @@ def _parse(source: str, version: tuple[int, ...] | None) -> ast.Module:
             return thread.submit(parse).result()
     finally:
         threading.stack_size(usual)
-
-
-def _has_method(model: ast.ClassDef, name: str) -> bool:
-    return any(isinstance(node, _Function) and node.name == name for node in model.body)
 
 
 def _has_no_base(model: ast.ClassDef) -> bool:

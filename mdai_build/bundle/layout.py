@@ -16,7 +16,6 @@ from mdai_build.errors import BundleError, Location, Problem
 MDAI = ".mdai"
 CONFIG_NAMES = ("config.yaml", "config.yml")
 ENTRY_POINT = f"{MDAI}/mdai_deploy.py"
-REQUIREMENTS = f"{MDAI}/requirements.txt"
 _MAIN_NAMES = ("mdai_deploy.py", "requirements.txt", *CONFIG_NAMES)
 _EXPECTED = "a folder named .mdai, at the top or inside one folder at the top, with config.yaml and mdai_deploy.py"
 _ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".7z", ".rar")
@@ -150,16 +149,8 @@ def _nearest(name: str, names: Collection[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-def layout_warnings(paths: Collection[str], beside: Collection[str], root: str, origin: Path) -> Iterator[Problem]:
-    """What is odd and does no harm: no requirements.txt, and files beside the model's folder."""
-    if REQUIREMENTS not in paths:
-        problem = missing_file(REQUIREMENTS, paths, "bundle.no-requirements")
-        yield Problem(
-            problem.code,
-            f"{problem.what}: no packages are installed beyond the preinstalled ones",
-            problem.where,
-            next_step=f"{problem.next_step}; it may be empty",
-        )
+def beside_warning(beside: Collection[str], root: str, origin: Path) -> Iterator[Problem]:
+    """A warning for what lies beside the model's folder, if anything does."""
     if beside:
         yield Problem(
             "bundle.beside-model",

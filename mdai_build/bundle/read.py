@@ -10,7 +10,7 @@ from pathlib import Path
 from mdai_build.bundle import folder_source
 from mdai_build.bundle.archive import ArchiveSource
 from mdai_build.bundle.folder_source import FolderSource
-from mdai_build.bundle.layout import find_config, find_root, layout_warnings
+from mdai_build.bundle.layout import beside_warning, find_config, find_root
 from mdai_build.bundle.model import Bundle, BundleKind, Limits, Member
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.reader import telling_damage
@@ -104,7 +104,7 @@ def _bundle(
         origin=path,
         kind=kind,
         members=ordered,
-        warnings=(*warnings, *layout_warnings(paths, beside, root, path)),
+        warnings=(*warnings, *beside_warning(beside, root, path)),
         config_path=find_config(paths, path),
         limits=limits,
         source=source,

@@ -59,8 +59,8 @@ def test_what_may_be_right_is_not_complained_about(check: Check, source: str) ->
     ("source", "code", "line", "advice"),
     [
         ("", "no-model-class", None, "class MDAIModel:"),
-        ("x = 1\nclass MdaiModel:\n    pass\n", "no-model-class", 2, "rename `MdaiModel` to `MDAIModel`"),
-        ("class Net:\n    def predict(self, data): ...\n", "no-model-class", 1, "rename `Net` to `MDAIModel`"),
+        ("x = 1\nclass MdaiModel:\n    predict = f\n", "no-model-class", 2, "rename `MdaiModel` to `MDAIModel`"),
+        ("class Net:\n    def predict(self, data): return []\n", "no-model-class", 1, "rename `Net` to `MDAIModel`"),
         ("class MDAIModel:\n    pass\n", "no-predict", 1, "add `def predict"),
         ("class MDAIModel:\n    def Predict(self, data): ...\n", "no-predict", 2, "rename `Predict` to `predict`"),
         (
@@ -96,6 +96,9 @@ def test_several_errors_are_told_at_once(check: Check) -> None:
             "class MDAIModel:\n    def __init__(self, a): ...\n    def predict(self): return 1\nw = '/home/me/w.h5'\n"
         )
     assert len(failure.value.problems) == 2
+    with pytest.raises(BundleError) as renamed:
+        check("class MdaiModel:\n    def __init__(self, a): ...\n    def predict(self): return 1\n")
+    assert len(renamed.value.problems) == 3
     assert [warning.code for warning in failure.value.warnings] == ["bundle.absolute-path-in-code"]
 
 

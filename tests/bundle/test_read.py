@@ -63,14 +63,6 @@ def test_files_beside_the_model_folder_are_left_out_and_said_so(making, tmp_path
     assert "`README.md`" in warning.what
 
 
-def test_a_missing_requirements_file_is_a_warning(making, tmp_path: Path) -> None:
-    entries = [e for e in making.entries() if not str(e[0]).endswith("requirements.txt")]
-    bundle = read_bundle(making.zip(tmp_path / "m.zip", ("model/.mdai/requirement.txt", b""), entries=entries))
-    (warning,) = bundle.warnings
-    assert warning.code == "bundle.no-requirements"
-    assert "rename `.mdai/requirement.txt` to `requirements.txt`" in (warning.next_step or "")
-
-
 @pytest.mark.parametrize(
     ("names", "code", "found", "advice"),
     [

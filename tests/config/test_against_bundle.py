@@ -10,7 +10,7 @@ from mdai_build.errors import BundleError
 
 
 def bundle(folder: Path, *names: str) -> Bundle:
-    for name in (".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt", *names):
+    for name in (".mdai/config.yaml", ".mdai/mdai_deploy.py", *names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return read_bundle(folder)
