@@ -8,20 +8,25 @@ from mdai_build.requirements.install import (
     vcs_lines,
 )
 from mdai_build.requirements.model import Kind, Override, Pin, Requirement, Requirements
+from mdai_build.requirements.preflight import Findings, explain_failure, preflight_command, preflight_file
 from mdai_build.requirements.preinstalled import preinstalled, preinstalled_file
 from mdai_build.requirements.reader import read_requirements
 from mdai_build.requirements.redact import redact
 
 __all__ = [
     "CONSTRAINT_FILE",
+    "Findings",
     "Kind",
     "Override",
     "Pin",
     "Requirement",
     "Requirements",
     "constraint_file",
+    "explain_failure",
     "install_file",
     "installer_arguments",
+    "preflight_command",
+    "preflight_file",
     "preinstalled",
     "preinstalled_file",
     "read_requirements",

@@ -28,6 +28,7 @@ CONDA_ONLY: Mapping[str, str] = {
 # Names that are imported, or that an index has as a placeholder that fails on purpose.
 OTHER_NAME: Mapping[str, str] = {
     "cv2": "opencv-python",
+    "dicom": "pydicom",
     "pil": "pillow",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
