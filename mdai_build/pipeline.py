@@ -67,11 +67,11 @@ def check_model(path: Path, settings: Settings) -> CheckedModel:
             return None
 
     parsed = attempt(lambda: parse_config(bundle.read_text(bundle.config_path), bundle.config_path))
-    warnings.extend(attempt(lambda: check_entry_point(bundle)) or ())
+    python = parsed.config.python if parsed else None
+    warnings.extend(attempt(lambda: check_entry_point(bundle, python)) or ())
     if parsed is not None:
         warnings.extend(parsed.warnings)
         warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle)) or ())
-    python = parsed.config.python if parsed else None
     requirements = attempt(lambda: read_requirements(bundle, python))
     parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None
     if requirements is not None:
