@@ -103,7 +103,10 @@ class Inference:
 
     async def _answer(self) -> Answer:
         self._admit()
-        body = memory_file("request")
+        try:
+            body = memory_file("request")
+        except OSError as error:
+            raise Refusal(503, f"No memory file can be made: {error}.\n", retry=True) from None
         job = Job(self._identity, body)
         try:
             await self._read_body(body)
@@ -181,6 +184,8 @@ class Inference:
 
     async def _reply(self, answer: Answer) -> str:
         headers = {"x-request-id": self._identity}
+        if answer.seconds:
+            headers["server-timing"] = _server_timing(answer.seconds)
         if answer.fd is None:
             self._server.status.note_error(self._identity, answer.text)
             status = 503 if answer.step == "shutdown" else 500
@@ -231,7 +236,7 @@ class Inference:
 
     def _log(self, code: str, seconds: dict[str, float]) -> None:
         now = time.monotonic()
-        times = {name: f"{value:.3f}" for name, value in seconds.items() if isinstance(value, float)}
+        times = {name: f"{value:.3f}" for name, value in seconds.items()}
         if self._job is not None and self._job.started is not None:
             times["wait"] = f"{self._job.started - self._job.created:.3f}"
         self._server.log.write(
@@ -243,6 +248,11 @@ class Inference:
             total=f"{now - self._started:.3f}",
             **times,
         )
+
+
+def _server_timing(seconds: dict[str, float]) -> str:
+    """The worker's time by step, as the Server-Timing header has it: in milliseconds."""
+    return ", ".join(f"{step};dur={1000 * value:.3f}" for step, value in seconds.items())
 
 
 def _too_many(waiting: int) -> Refusal:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -43,7 +44,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return _USAGE_EXIT_CODE
-    make_folders()
+    prepare_home()
     processes.become_subreaper()
     log = Log(settings.log_format == "json")
     sys.path.insert(0, settings.server_packages)
@@ -55,13 +56,20 @@ def main() -> int:
         log.close()
 
 
-def make_folders() -> None:
-    """Creates the home and cache folders that the environment names, on what may be an empty temporary file system."""
+def prepare_home() -> None:
+    """Makes the home and cache folders that the environment names, and a user name where the number has none.
+
+    The folders may lie on an empty temporary file system; libraries ask for the name of any user (getpass).
+    """
     for name in _CACHE_VARIABLES:
         path = os.environ.get(name, "")
         if os.path.isabs(path):
             with contextlib.suppress(OSError):
                 os.makedirs(path, exist_ok=True)
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("LOGNAME", "mdai")
 
 
 async def _serve(settings: Settings, log: Log) -> int:

@@ -9,7 +9,7 @@ import time
 from typing import Any, Iterator
 
 from .contract import API_VERSION
-from .supervisor import BUSY, FAILED, READY, STARTING, Supervisor
+from .supervisor import BUSY, FAILED, READY, STARTING, STEPS, Supervisor
 
 DRAINING = "draining"
 STATES = (STARTING, READY, BUSY, FAILED, DRAINING)
@@ -46,8 +46,7 @@ class Status:
         self._received += received
         self._sent += sent
         for step, value in seconds.items():
-            if isinstance(value, float):
-                self._seconds[step] += value
+            self._seconds[step] += value
         if code == "200":
             total = sum(seconds.values())
             self._buckets[next((bound for bound in _BUCKETS if total <= bound), float("inf"))] += 1
@@ -88,7 +87,7 @@ class Status:
         for code in sorted(self._codes):
             yield f'mdai_requests_total{{code="{code}"}} {self._codes[code]}'
         yield from _family("mdai_step_seconds_total", "counter", "time that the worker spent, by step")
-        for step in ("decode", "predict", "check", "encode"):
+        for step in STEPS:
             yield f'mdai_step_seconds_total{{step="{step}"}} {self._seconds[step]}'
         yield from _family("mdai_request_seconds", "histogram", "worker's time a served request")
         count = 0

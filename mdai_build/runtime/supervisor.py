@@ -7,7 +7,7 @@ import collections
 import contextlib
 import os
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .channel import Message
 from .log import Log
@@ -17,9 +17,12 @@ from .processes import Reaper
 from .settings import Settings
 
 STARTING, READY, BUSY, FAILED = "starting", "ready", "busy", "failed"
+STEPS = ("decode", "predict", "check", "encode")
 _IDLE_DEATHS = 3
 # An idle worker may run its exit handlers; one that leaves by itself, after its answer, may take longer.
 _GOODBYE_SECONDS = 0.5
+_SHORTAGES = 5
+_SHORTAGE_SECONDS = 1.0
 _LEAVE_SECONDS = 2.0
 
 
@@ -73,6 +76,7 @@ class Supervisor:
         self._current: Job | None = None
         self._worker: WorkerProcess | None = None
         self._idle_deaths = 0
+        self._shortages = 0
         self.state = STARTING
         self.reason = "the model is being loaded"
         self.load_seconds: float | None = None
@@ -109,6 +113,8 @@ class Supervisor:
         while True:
             try:
                 await self._one_life()
+            except (OSError, EOFError) as error:
+                await self._recover(error)
             finally:
                 if self._worker is not None:
                     idle = self.state == READY
@@ -122,6 +128,19 @@ class Supervisor:
                 job.finish(_failure(step, text))
         self._jobs.clear()
 
+    async def _recover(self, error: Exception) -> None:
+        """The machine could not give what a worker needs (processes, open files, memory): tries again, for a while."""
+        self._shortages += 1
+        reason = f"A worker process cannot be started or spoken to: {error}."
+        self._log.write(reason)
+        if self._current is not None:
+            self._current.finish(_failure("worker", reason + "\n"))
+            self._current = None
+        if self._shortages >= _SHORTAGES:
+            await self._stay_failed(reason)
+        self.state, self.reason = STARTING, reason
+        await asyncio.sleep(_SHORTAGE_SECONDS)
+
     # ---- one worker's life ----
 
     async def _one_life(self) -> None:
@@ -134,6 +153,7 @@ class Supervisor:
         if reason is not None:
             await self._stay_failed(reason)
             return
+        self._shortages = 0
         self.load_seconds = time.monotonic() - started
         self._log.write(f"the model is loaded after {self.load_seconds:.2f} s", worker=worker.pid)
         self.state, self.reason = READY, ""
@@ -143,10 +163,8 @@ class Supervisor:
                 return
             self.state, self._current = BUSY, job
             job.started = time.monotonic()
-            try:
-                survives = await self._serve(worker, job)
-            finally:
-                self._current = None
+            survives = await self._serve(worker, job)
+            self._current = None
             if not survives:
                 return
             self.state = READY
@@ -250,7 +268,7 @@ class Supervisor:
             return False
         with contextlib.suppress(TypeError, ValueError):
             self.peak_bytes = max(self.peak_bytes, int(content.get("peak_bytes", 0)))
-        times = seconds if isinstance(seconds, dict) else {}
+        times = _times(seconds)
         if step == "done":
             job.finish(Answer(step, "", message.fd, size_of(message.fd), times))
             return True
@@ -270,6 +288,13 @@ class Supervisor:
 
 def _failure(step: str, text: str) -> Answer:
     return Answer(step, text, None, 0, {})
+
+
+def _times(said: Any) -> dict[str, float]:
+    """The seconds by step that a worker told, as far as they are such."""
+    if not isinstance(said, dict):
+        return {}
+    return {step: said[step] for step in STEPS if isinstance(said.get(step), float)}
 
 
 def _close(message: Message) -> None:

@@ -207,14 +207,22 @@ def serve(
     with contextlib.ExitStack() as stack:
 
         def start(
-            model: str = MODEL, version: str = DEFAULT_VERSION, files: dict[str, str] | None = None, **environment: str
+            model: str = MODEL,
+            version: str = DEFAULT_VERSION,
+            files: dict[str, str] | None = None,
+            alias: Path | None = None,
+            **environment: str,
         ) -> RunningServer:
             python = python_of(version)
+            packages = packages_of(python, version)
+            if alias is not None:
+                alias.symlink_to(python)
+                python = str(alias)
             for name, content in {".mdai/mdai_deploy.py": model, **(files or {})}.items():
                 path = tmp_path / "src" / "lib" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(content)
-            server = RunningServer(python, packages_of(python, version), tmp_path / "src", environment)
+            server = RunningServer(python, packages, tmp_path / "src", environment)
             stack.callback(server.close)
             return server
 

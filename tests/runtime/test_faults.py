@@ -259,6 +259,17 @@ def test_a_worker_that_cannot_start_says_why(serve: Any) -> None:
     assert "/nonsense" in server.get("/ready").text
 
 
+def test_a_worker_that_cannot_be_started_is_tried_again(serve: Any, tmp_path: Path) -> None:
+    """Its interpreter is gone for a while, which fails as a lack of processes or open files would."""
+    python = tmp_path / "python"
+    server = serve(alias=python).until_ready()
+    python.rename(tmp_path / "away")
+    assert server.post("os._exit(1)").status_code == 500
+    server.wait(lambda: "cannot be started" in server.get("/ready").text)
+    (tmp_path / "away").rename(python)
+    assert server.post().status_code == 200
+
+
 def test_a_killed_server_takes_its_worker_along(serve: Any) -> None:
     server = serve().until_ready()
     worker = server.status()["worker_pid"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import random
 import re
 import signal
 import socket
@@ -29,7 +30,7 @@ def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
         yield executor
 
 
-def busy(server: Any, pool: concurrent.futures.ThreadPoolExecutor, seconds: float = 1) -> Any:
+def busy(server: Any, pool: concurrent.futures.ThreadPoolExecutor, seconds: float = 0.5) -> Any:
     """A request that keeps the worker busy for so long."""
     job = pool.submit(server.post, f"time.sleep({seconds})")
     server.wait(lambda: server.status()["state"] == "busy")
@@ -76,6 +77,39 @@ def test_what_does_not_decode_is_told(content: bytes, serve: Any) -> None:
     assert response.headers["mdai-failure"] == "decode"
     assert "not msgpack that decodes" in response.text
     assert server.status()["worker_restarts"] == 0
+
+
+def test_no_body_breaks_the_worker(serve: Any) -> None:
+    server = serve().until_ready()
+    chance = random.Random(1)
+    valid = body("outputs = []", note="x" * 50)
+    for _ in range(300):
+        garbage = bytearray(valid if chance.random() < 0.7 else chance.randbytes(chance.randrange(200)))
+        for _ in range(chance.randrange(1, 4) if garbage else 0):
+            garbage[chance.randrange(len(garbage))] = chance.randrange(256)
+        response = server.post_body(bytes(garbage))
+        assert response.status_code in (200, 500)
+        assert response.status_code == 200 or response.headers["mdai-failure"] in (
+            "decode",
+            "request",
+            "predict",
+            "outputs",
+        )
+    assert server.status()["worker_restarts"] == 0
+
+
+def test_lists_that_announce_more_than_there_is_are_refused(serve: Any) -> None:
+    server = serve().until_ready()
+    nested = b"\xdd\x00\x01\xff\xff" * 500
+    assert server.post_body(nested + b"\xc0" * 140_000).status_code == 500
+    assert server.status()["worker_peak_bytes"] < 200 * 2**20
+
+
+def test_an_answer_tells_its_times(serve: Any) -> None:
+    timing = serve().until_ready().post("time.sleep(0.1)").headers["server-timing"]
+    steps = dict(step.split(";dur=") for step in timing.split(", "))
+    assert list(steps) == ["decode", "predict", "check", "encode"]
+    assert 100 <= float(steps["predict"]) < 1000
 
 
 def test_other_paths_and_methods(serve: Any) -> None:
