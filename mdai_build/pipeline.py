@@ -1,6 +1,7 @@
 """The main job from end to end: bundle -> config -> plan -> Dockerfile and context -> image -> smoke test -> report.
 
 Each function takes values, gives values, and calls the rooms in their order; the command line is a thin layer above.
+Rooms that `check` does not need are imported where they are used, so that it answers at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mdai_build.bundle import Bundle, UnpackedBundle, check_entry_point, read_bundle, unpack_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
-from mdai_build.context import write_context
 from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
 from mdai_build.plan import BuildPlan, CaBundle, make_plan
@@ -110,6 +110,8 @@ def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: 
     Raises:
         UsageError: the folder holds something else.
     """
+    from mdai_build.context import write_context
+
     unpacked, plan = plan_model(checked, settings, tell, "file" if settings.ca_bundle else "none")
     write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
 
@@ -181,6 +183,7 @@ def _build(
     settings: Settings,
     tell: Tell,
 ) -> BuildResult:
+    from mdai_build.context import write_context
     from mdai_build.engine import BuildRequest, build_image, ensure_parent, stages_from
 
     parents = stages_from(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
