@@ -199,31 +199,48 @@ class RunningServer:
         self._reader.join(10)
 
 
+@pytest.fixture(scope="session")
+def start(python_of: Callable[[str], str], packages_of: Callable[[str, str], Path]) -> Callable[..., RunningServer]:
+    """Starts a server over a new bundle in a folder; the caller closes it."""
+
+    def start_in(
+        folder: Path,
+        model: str = MODEL,
+        version: str = DEFAULT_VERSION,
+        files: dict[str, str] | None = None,
+        alias: Path | None = None,
+        **environment: str,
+    ) -> RunningServer:
+        python = python_of(version)
+        packages = packages_of(python, version)
+        if alias is not None:
+            alias.symlink_to(python)
+            python = str(alias)
+        for name, content in {".mdai/mdai_deploy.py": model, **(files or {})}.items():
+            path = folder / "lib" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return RunningServer(python, packages, folder, environment)
+
+    return start_in
+
+
 @pytest.fixture
-def serve(
-    tmp_path: Path, python_of: Callable[[str], str], packages_of: Callable[[str, str], Path]
-) -> Iterator[Callable[..., RunningServer]]:
+def serve(tmp_path: Path, start: Callable[..., RunningServer]) -> Iterator[Callable[..., RunningServer]]:
     """Starts servers: ``serve(model, version="3.11", files={...}, MDAI_X="...")``; stops them after the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(
-            model: str = MODEL,
-            version: str = DEFAULT_VERSION,
-            files: dict[str, str] | None = None,
-            alias: Path | None = None,
-            **environment: str,
-        ) -> RunningServer:
-            python = python_of(version)
-            packages = packages_of(python, version)
-            if alias is not None:
-                alias.symlink_to(python)
-                python = str(alias)
-            for name, content in {".mdai/mdai_deploy.py": model, **(files or {})}.items():
-                path = tmp_path / "src" / "lib" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(content)
-            server = RunningServer(python, packages, tmp_path / "src", environment)
+        def start_one(*arguments: Any, **options: Any) -> RunningServer:
+            server = start(tmp_path / "src", *arguments, **options)
             stack.callback(server.close)
             return server
 
-        yield start
+        yield start_one
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., RunningServer]) -> Iterator[RunningServer]:
+    """A server that is ready and serves all tests of a module that leave it as it was."""
+    server = start(tmp_path_factory.mktemp("shared"))
+    with contextlib.closing(server):
+        yield server.until_ready()

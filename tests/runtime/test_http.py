@@ -61,8 +61,8 @@ def read_answer(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     "kind", ["", "application/json", "application/msgpackx", "text/plain", "application/x-msgpack"]
 )
-def test_any_other_content_type_is_refused(kind: str, serve: Any) -> None:
-    response = serve().until_ready().post_body(body(), kind)
+def test_any_other_content_type_is_refused(kind: str, shared: Any) -> None:
+    response = shared.post_body(body(), kind)
     assert response.status_code == 400
     assert "application/msgpack" in response.text
 
@@ -70,24 +70,22 @@ def test_any_other_content_type_is_refused(kind: str, serve: Any) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\x81", b"\x80\x80", b"\xa1\xff", b"\x91" * 5000]
 )
-def test_what_does_not_decode_is_told(content: bytes, serve: Any) -> None:
-    server = serve().until_ready()
-    response = server.post_body(content)
+def test_what_does_not_decode_is_told(content: bytes, shared: Any) -> None:
+    response = shared.post_body(content)
     assert response.status_code == 500
     assert response.headers["mdai-failure"] == "decode"
     assert "not msgpack that decodes" in response.text
-    assert server.status()["worker_restarts"] == 0
+    assert shared.status()["worker_restarts"] == 0
 
 
-def test_no_body_breaks_the_worker(serve: Any) -> None:
-    server = serve().until_ready()
+def test_no_body_breaks_the_worker(shared: Any) -> None:
     chance = random.Random(1)
     valid = body("outputs = []", note="x" * 50)
     for _ in range(300):
         garbage = bytearray(valid if chance.random() < 0.7 else chance.randbytes(chance.randrange(200)))
         for _ in range(chance.randrange(1, 4) if garbage else 0):
             garbage[chance.randrange(len(garbage))] = chance.randrange(256)
-        response = server.post_body(bytes(garbage))
+        response = shared.post_body(bytes(garbage))
         assert response.status_code in (200, 500)
         assert response.status_code == 200 or response.headers["mdai-failure"] in (
             "decode",
@@ -95,29 +93,27 @@ def test_no_body_breaks_the_worker(serve: Any) -> None:
             "predict",
             "outputs",
         )
-    assert server.status()["worker_restarts"] == 0
+    assert shared.status()["worker_restarts"] == 0
 
 
-def test_lists_that_announce_more_than_there_is_are_refused(serve: Any) -> None:
-    server = serve().until_ready()
+def test_lists_that_announce_more_than_there_is_are_refused(shared: Any) -> None:
     nested = b"\xdd\x00\x01\xff\xff" * 500
-    assert server.post_body(nested + b"\xc0" * 140_000).status_code == 500
-    assert server.status()["worker_peak_bytes"] < 200 * 2**20
+    assert shared.post_body(nested + b"\xc0" * 140_000).status_code == 500
+    assert shared.status()["worker_peak_bytes"] < 200 * 2**20
 
 
-def test_an_answer_tells_its_times(serve: Any) -> None:
-    timing = serve().until_ready().post("time.sleep(0.1)").headers["server-timing"]
+def test_an_answer_tells_its_times(shared: Any) -> None:
+    timing = shared.post("time.sleep(0.1)").headers["server-timing"]
     steps = dict(step.split(";dur=") for step in timing.split(", "))
     assert list(steps) == ["decode", "predict", "check", "encode"]
     assert 100 <= float(steps["predict"]) < 1000
 
 
-def test_other_paths_and_methods(serve: Any) -> None:
-    server = serve().until_ready()
-    assert server.get("/").status_code == 404
-    assert server.get("/inference").status_code == 405
-    assert server.session.post(server.url + "/healthz").status_code == 405
-    head = server.session.head(server.url + "/version")
+def test_other_paths_and_methods(shared: Any) -> None:
+    assert shared.get("/").status_code == 404
+    assert shared.get("/inference").status_code == 405
+    assert shared.session.post(shared.url + "/healthz").status_code == 405
+    head = shared.session.head(shared.url + "/version")
     assert (head.status_code, head.headers["content-length"], head.content) == (200, "3", b"")
 
 
@@ -172,16 +168,20 @@ def test_a_client_that_leaves_is_taken_out_of_the_queue(
     assert server.status()["requests"]["disconnected"] == 1
 
 
-def test_a_client_that_leaves_while_the_model_works_disturbs_nobody(serve: Any) -> None:
-    server = serve().until_ready()
+def test_a_client_that_leaves_while_the_model_works_disturbs_nobody(shared: Any) -> None:
+    def disconnected() -> int:
+        count: int = shared.status()["requests"].get("disconnected", 0)
+        return count
+
+    before = disconnected()
     for content in (body("time.sleep(0.3); outputs[0]['note'] = 'x' * 10**6"), body("time.sleep(0.3); 1 / 0")):
-        with connect(server) as leaving:
+        with connect(shared) as leaving:
             leaving.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(content) + content)
-            server.wait(lambda: server.status()["state"] == "busy")
-        assert server.outputs(note="mine")[0]["note"] == "mine"
-    with connect(server) as leaving:
+            shared.wait(lambda: shared.status()["state"] == "busy")
+        assert shared.outputs(note="mine")[0]["note"] == "mine"
+    with connect(shared) as leaving:
         leaving.sendall(HEAD + b"content-length: 1000\r\n\r\nonly a part")
-    server.wait(lambda: server.status()["requests"].get("disconnected") == 3)
+    shared.wait(lambda: disconnected() == before + 3)
 
 
 def test_a_body_beyond_the_limit_is_refused(serve: Any) -> None:
@@ -221,9 +221,8 @@ def test_a_client_that_stalls_is_given_up(serve: Any) -> None:
         assert server.post().status_code == 200
 
 
-def test_requests_share_a_connection(serve: Any) -> None:
-    server = serve().until_ready()
-    with connect(server) as connection:
+def test_requests_share_a_connection(shared: Any) -> None:
+    with connect(shared) as connection:
         for number in range(3):
             content = body(note=str(number))
             connection.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(content) + content)
@@ -246,17 +245,16 @@ def test_a_request_keeps_its_id(serve: Any) -> None:
 
 
 def test_healthz_answers_at_once_while_the_model_holds_the_gil(
-    serve: Any, pool: concurrent.futures.ThreadPoolExecutor
+    shared: Any, pool: concurrent.futures.ThreadPoolExecutor
 ) -> None:
-    server = serve().until_ready()
     hold = "import ctypes; ctypes.PyDLL(None).usleep(900000)"
-    running = pool.submit(server.post, hold)
-    server.wait(lambda: server.status()["state"] == "busy")
+    running = pool.submit(shared.post, hold)
+    shared.wait(lambda: shared.status()["state"] == "busy")
     took = []
     while not running.done():
         for path in ("/healthz", "/ready"):
             started = time.monotonic()
-            assert server.get(path).status_code == 200
+            assert shared.get(path).status_code == 200
             took.append(time.monotonic() - started)
     assert len(took) > 20
     assert sorted(took)[len(took) // 2] < 0.05

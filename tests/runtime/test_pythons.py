@@ -85,3 +85,29 @@ def test_serves_on(version: str, serve: Any) -> None:
     assert status["python_version"].startswith(version + ".")
     assert (status["requests_served"], status["requests_failed"], status["worker_restarts"]) == (2, 3, 1)
     assert server.stop() == 0
+
+
+PARALLEL = """
+import concurrent.futures, multiprocessing, sys, threading
+
+def square(number):
+    return number * number
+
+class MDAIModel:
+    def predict(self, data):
+        answers = []
+        for method in ("fork", "spawn"):
+            with multiprocessing.get_context(method).Pool(2) as pool:
+                answers.append(pool.map(square, [1, 2, 3]))
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            answers.append(list(pool.map(square, [1, 2, 3])))
+        return [{"type": "NONE", "study_uid": "1", "note": str(answers)}]
+"""
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.11", "3.13"])
+def test_a_model_may_use_processes_of_its_own(version: str, serve: Any) -> None:
+    server = serve(PARALLEL, version).until_ready()
+    assert server.outputs()[0]["note"] == str([[1, 4, 9]] * 3)
+    assert server.outputs()[0]["note"] == str([[1, 4, 9]] * 3)
+    assert server.status()["worker_restarts"] == 0
