@@ -66,6 +66,14 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "your pydicom",
     ),
     (
+        r"args['\"\]]*\[['\"](\w+)['\"]\](?s:.)*KeyError: '\1'",
+        'read it with a default: data["args"].get("{0}", ...); to test with a value, set `args` in .mdai/smoke.yaml',
+    ),
+    (
+        r"annotations['\"\]]*\[0\](?s:.)*IndexError",
+        "images may come without annotations; to test with some, set `annotations` in .mdai/smoke.yaml",
+    ),
+    (
         r"KeyError: '(annotations|args|label_classes|dicom_tags)'",
         'read it with data.get("{0}"): it may be missing',
     ),

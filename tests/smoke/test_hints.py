@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from mdai_build.smoke.failures import kind_of
+from mdai_build.smoke.hints import headline, hint
+
+TRACEBACK = """The model's predict failed: second line
+
+Traceback (most recent call last):
+  File "/src/lib/.mdai/mdai_deploy.py", line 9, in predict
+    raise ValueError("first line
+ValueError: first line
+second line
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (TRACEBACK, "ValueError: first line"),
+        ("Traceback (most recent call last):\n  File x\nKeyboardInterrupt\n", "KeyboardInterrupt"),
+        ("Traceback (most recent call last):\n  x\na.b.CustomError: text\n", "a.b.CustomError: text"),
+        ("The model failed to load: there is no file x\n", "there is no file x"),
+        ("something else\nmore", "something else"),
+        ("", ""),
+        ("\n\n", ""),
+        (
+            "Traceback (most recent call last):\nKeyError: 1\n\nDuring handling ...\n\n"
+            "Traceback (most recent call last):\n  x\nOSError: 2\n",
+            "OSError: 2",
+        ),
+    ],
+)
+def test_the_line_that_matters(text: str, line: str) -> None:
+    assert headline(text) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ModuleNotFoundError: No module named 'cv2'", "requirements.txt"),
+        ("ImportError: libGL.so.1: cannot open shared object file", "opencv-python-headless"),
+        ("ImportError: cannot import name 'A' from 'b.c' (x.py)", "`b.c` has no `A`"),
+        ("AttributeError: '_io.BytesIO' object has no attribute 'get_value'", "getvalue()"),
+        ("AttributeError: module 'numpy' has no attribute 'bool'", "older numpy"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/home/me/w.h5'", "another machine"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'w.h5'", "`w.h5` into the archive"),
+        ("OSError: [Errno 30] Read-only file system: '/src/x'", "tempfile"),
+        ("PermissionError: [Errno 13] Permission denied: '/src/x'", "tempfile"),
+        ("RuntimeError: No CUDA GPUs are available", "is_available"),
+        ("pydicom.errors.InvalidDicomError: File is missing DICOM File Meta Information", "content_type"),
+        ("RuntimeError: Unable to decode the pixel data", "pylibjpeg"),
+        ("SystemExit: 2", "exit()"),
+        ("x = input_args[\"t\"]\nKeyError: 't'", "smoke.yaml"),
+        ('x = data["annotations"][0]\nIndexError: list index out of range', "annotations"),
+        ("KeyError: 'dicom_tags'", 'data.get("dicom_tags")'),
+        ("urllib.error.URLError: <urlopen error>", "without a network"),
+        ("MemoryError", "--memory"),
+    ],
+)
+def test_known_errors_have_a_remedy(text: str, words: str) -> None:
+    advice = hint(text)
+    assert advice is not None and words in advice
+
+
+def test_unknown_errors_have_none() -> None:
+    assert hint("ValueError: something of its own") is None
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "kind"),
+    [
+        ("predict", "The model's predict failed: ValueError: the worker process was killed", "raised"),
+        ("predict", "The model's predict failed: SystemExit: 3", "died"),
+        ("worker", "During this request the worker process ended", "died"),
+        ("outputs", "The model's outputs are not valid:", "invalid"),
+        ("encode", "The model's outputs cannot be serialised", "invalid"),
+        ("request", "The request is not valid", "request"),
+        ("of-the-future", "text", "raised"),
+        ("", "The model's outputs are not valid:", "invalid"),
+        ("", "Traceback", "raised"),
+    ],
+)
+def test_what_a_500_is_about(step: str, text: str, kind: str) -> None:
+    assert kind_of(step, text) == kind
