@@ -19,7 +19,6 @@ from mdai_build.requirements.hints import is_command, rejected
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 
-MOST_LINES = 10_000
 MOST_CONTINUATIONS = 1_000
 """Above what any tool writes, and low enough that no file makes the reading slow."""
 
@@ -73,17 +72,12 @@ def logical_lines(text: str) -> Iterator[LogicalLine]:
     """The lines of a requirements file that are not empty and no comment.
 
     Raises:
-        Refusal: there are more lines than a requirements file has.
+        Refusal: a line is continued more often than any tool writes.
     """
     parse = pip.get_line_parser()
-    count = 0
     for number, part in pip.preprocess(_tamed(text)):
-        if part.startswith("#"):
-            continue
-        count += 1
-        if count > MOST_LINES:
-            raise Refusal("too-long", f"the file has more than {MOST_LINES} requirements")
-        yield _parsed(number, part, parse)
+        if not part.startswith("#"):
+            yield _parsed(number, part, parse)
 
 
 def _tamed(text: str) -> str:

@@ -48,6 +48,9 @@ class Options:
             except Refusal as refusal:
                 refuse(refusal)
                 continue
+            if name == "index_url":
+                # The last one holds for pip; uv takes no second one.
+                self.lines = [earlier for earlier in self.lines if not earlier.startswith("--index-url ")]
             if line not in self.lines:
                 self.lines.append(line)
         return []

@@ -23,6 +23,8 @@ from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.target import Target, newer_glibc
 
+MOST_LINES = 5_000
+"""In all files together: above what any tool writes, and read in seconds."""
 MOST_DEEP = 20
 """Of includes within includes."""
 
@@ -60,6 +62,7 @@ class _Reading:
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
         self._read: dict[tuple[str, bool], None] = {}
+        self._count = 0
 
     def read(self, file: str, *, constraint: bool, above: tuple[str, ...]) -> None:
         """Read one file and, in their place, those that it includes. `above` are the files that lead here."""
@@ -69,6 +72,9 @@ class _Reading:
         self._read[file, constraint] = None
         try:
             for line in logical_lines(decode(self._bundle.read_bytes(file))):
+                self._count += 1
+                if self._count > MOST_LINES:
+                    raise Refusal("too-long", f"there are more than {MOST_LINES} lines")
                 self._take(line, file, constraint, above)
         except Refusal as refusal:
             self._problems.append(refusal.at(Location(file)))
@@ -84,6 +90,7 @@ class _Reading:
         if self._problems:
             raise RequirementsError(self._problems, warnings=self._warnings)
         self._unused_wheels()
+        self._local_versions()
         sources = tuple(dict.fromkeys(file for file, _ in self._read))
         return Requirements(
             lines=tuple(self._lines),
@@ -226,6 +233,24 @@ class _Reading:
                     "no line of requirements.txt names this wheel: it is not installed",
                     next_step=f"write `./{posixpath.relpath(path, '.mdai')}`, or take the file out of the bundle",
                 ).at(Location(path))
+            )
+
+    def _local_versions(self) -> None:
+        """`torch==1.7.1+cu101`: the public index has no version with a `+` (PEP 440, local version identifiers)."""
+        if any(not option.startswith("--no-") for option in self._options.lines if " " in option):
+            return
+        for line in self._lines:
+            if line.kind != "index" or not line.applies or not is_pinned(line) or "+" not in line.specifier:
+                continue
+            page = "https://download.pytorch.org/whl/torch_stable.html"
+            pytorch = line.name in ("torch", "torchvision", "torchaudio")
+            self._warn(
+                Refusal(
+                    "local-version",
+                    f"`{line.text}`: versions with `+` are not on the public package index",
+                    next_step=f"write `-f {page if pytorch else 'PAGE-WITH-ITS-WHEELS'}` on the line above",
+                ),
+                Location(line.file, line.line, source=line.text),
             )
 
     def _warn_glibc(self, path: str, where: Location) -> None:

@@ -177,6 +177,22 @@ def test_global_options_are_kept_in_order(bundle_of) -> None:
     assert installer_arguments(requirements, "pip") == ("--pre", "--prefer-binary")
 
 
+def test_the_last_index_holds(bundle_of) -> None:
+    bundle = bundle_of("-i https://a.example/simple\n-i https://b.example/simple\nnumpy\n")
+    assert install_file(read_requirements(bundle, "3.8")) == "--index-url https://b.example/simple\nnumpy\n"
+
+
+def test_a_local_version_without_a_page_to_find_it_on(bundle_of) -> None:
+    (warning,) = read_requirements(bundle_of("numpy\ntorch==1.7.1+cu101\n"), "3.8").warnings
+    assert (warning.code, warning.where.line) == ("requirements.local-version", 2)
+    assert "torch_stable.html" in warning.next_step
+
+
+@pytest.mark.parametrize("option", ["-f", "--extra-index-url", "-i"])
+def test_a_local_version_with_a_page(bundle_of, option: str) -> None:
+    assert codes(bundle_of(f"{option} https://download.pytorch.org/whl/cu101\ntorch==1.7.1+cu101\n")) == []
+
+
 def test_options_reach_the_install_of_git_lines_too(bundle_of) -> None:
     bundle = bundle_of("-i https://index.example/simple\npkg[a,b] @ git+https://host.example/p.git\n")
     assert install_file(read_requirements(bundle, "3.8")) == "--index-url https://index.example/simple\npkg[a,b]\n"
