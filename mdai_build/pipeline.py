@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mdai_build.bundle import Bundle, UnpackedBundle, check_entry_point, read_bundle, unpack_bundle
+from mdai_build.bundle import SMOKE_FILE, Bundle, UnpackedBundle, check_entry_point, read_bundle, unpack_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
 from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
@@ -28,7 +28,7 @@ from mdai_build.settings import Settings
 if TYPE_CHECKING:
     from mdai_build.engine import BuildResult, Engine
     from mdai_build.report.values import BuildReport
-    from mdai_build.smoke import Check, SmokeResult
+    from mdai_build.smoke import Check, Scope, SmokeResult
 
 _KEPT_SECONDS = 7 * 24 * 3600
 _WORTH_TELLING_BYTES = 32 * 2**20
@@ -73,12 +73,20 @@ def check_model(path: Path, settings: Settings) -> CheckedModel:
         warnings.extend(parsed.warnings)
         warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle)) or ())
     requirements = attempt(lambda: read_requirements(bundle, python))
+    attempt(lambda: _check_smoke_file(bundle))
     parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None
     if requirements is not None:
         warnings.extend(requirements.warnings)
     if failures or parsed is None or requirements is None or parent is None:
         raise _together(failures, warnings)
     return CheckedModel(bundle, parsed.config, requirements, parent, (*warnings, *parent.warnings))
+
+
+def _check_smoke_file(bundle: Bundle) -> None:
+    if bundle.has(SMOKE_FILE):
+        from mdai_build.smoke.smoke_file import parse_smoke_file
+
+        parse_smoke_file(bundle.read_text(SMOKE_FILE))
 
 
 def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBuildError:
@@ -124,6 +132,8 @@ class BuildOptions:
     """The image's tag; default: `mdai-build/NAME:latest`."""
     test: bool = True
     samples: Path | None = None
+    scope: Scope | None = None
+    """Of the samples; default: what the bundle's smoke.yaml says."""
     out: Path | None = None
     """Where pictures go; default: a folder in the cache."""
 
@@ -153,7 +163,7 @@ def build_model(
     try:
         if options.test:
             tell("starting the image for the smoke test")
-            smoke = _smoke(engine, built.image_id, settings, options.samples, unpacked, on_check)
+            smoke = _smoke(engine, built.image_id, settings, options.samples, options.scope, unpacked, on_check)
             pictures = _draw(smoke, options.out or settings.cache_folder / "reports" / checked.bundle.name)
         kept = smoke is None or smoke.passed
         if kept:
@@ -245,14 +255,16 @@ def _smoke(
     image: str,
     settings: Settings,
     samples: Path | None,
+    scope: Scope | None,
     unpacked: UnpackedBundle | None,
     on_check: Callable[[Check], None],
 ) -> SmokeResult:
     from mdai_build.engine import RunOptions, running_container
     from mdai_build.smoke import make_smoke_plan, run_smoke_test
 
-    plan = make_smoke_plan(settings, samples=samples, unpacked=unpacked)
     with running_container(engine, image, RunOptions(memory=settings.memory)) as container:
+        # Samples take a second to make: the model loads meanwhile.
+        plan = make_smoke_plan(settings, samples=samples, unpacked=unpacked, scope=scope)
         return run_smoke_test(container, plan, on_check)
 
 
@@ -266,6 +278,7 @@ def test_image(
     image: str,
     settings: Settings,
     samples: Path | None,
+    scope: Scope | None,
     out: Path | None,
     on_check: Callable[[Check], None],
 ) -> tuple[SmokeResult, tuple[Path, ...]]:
@@ -278,7 +291,7 @@ def test_image(
 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
-    smoke = _smoke(engine, facts.id, settings, samples, None, on_check)
+    smoke = _smoke(engine, facts.id, settings, samples, scope, None, on_check)
     name = image.replace("/", "-").replace(":", "-")
     return smoke, _draw(smoke, out or settings.cache_folder / "reports" / name)
 

@@ -5,13 +5,14 @@ store; `check_entry_point` reads mdai_deploy.py without importing it.
 """
 
 from mdai_build.bundle.entry_point import check_entry_point
-from mdai_build.bundle.layout import missing_file
+from mdai_build.bundle.layout import SMOKE_FILE, missing_file
 from mdai_build.bundle.model import Bundle, Limits, Member, UnpackedBundle, UnpackedFile
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.read import read_bundle
 from mdai_build.bundle.unpack import unpack_bundle
 
 __all__ = [
+    "SMOKE_FILE",
     "Bundle",
     "Limits",
     "Member",

@@ -16,6 +16,8 @@ from mdai_build.errors import BundleError, Location, Problem
 MDAI = ".mdai"
 CONFIG_NAMES = ("config.yaml", "config.yml")
 ENTRY_POINT = f"{MDAI}/mdai_deploy.py"
+SMOKE_FILE = f"{MDAI}/smoke.yaml"
+"""What the smoke test should send, if the author says so."""
 _MAIN_NAMES = ("mdai_deploy.py", "requirements.txt", *CONFIG_NAMES)
 _EXPECTED = "a folder named .mdai, at the top or inside one folder at the top, with config.yaml and mdai_deploy.py"
 _ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".7z", ".rar")

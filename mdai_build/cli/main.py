@@ -21,6 +21,7 @@ from mdai_build.errors import MdaiBuildError
 
 if TYPE_CHECKING:
     from mdai_build.settings import Settings
+    from mdai_build.smoke import Scope
 
 INTERRUPTED = 130
 
@@ -115,6 +116,7 @@ def build(
     tag: str | None,
     no_test: bool,
     samples: Path | None,
+    scope: Scope | None,
     out: Path | None,
     as_json: bool,
     junit: Path | None,
@@ -131,7 +133,7 @@ def build(
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, samples=samples, out=out),
+            BuildOptions(tag=tag, test=not no_test, samples=samples, scope=scope, out=out),
             progress.tell,
             progress.tell_check,
         )
@@ -148,7 +150,9 @@ def build(
 @engine_options
 @smoke_options
 @json_option
-def test_command(image: str, samples: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+def test_command(
+    image: str, samples: Path | None, scope: Scope | None, out: Path | None, as_json: bool, **options: Any
+) -> None:
     """Run the smoke test of an image that exists."""
     from mdai_build.cli.progress import Progress
     from mdai_build.pipeline import test_image
@@ -158,7 +162,7 @@ def test_command(image: str, samples: Path | None, out: Path | None, as_json: bo
     settings = _settings(options)
     with Progress() as progress:
         progress.tell("starting the image for the smoke test")
-        smoke, pictures = test_image(image, settings, samples, out, progress.tell_check)
+        smoke, pictures = test_image(image, settings, samples, scope, out, progress.tell_check)
     exit_code = 0 if smoke.passed else 7
     if as_json:
         _print_json({"exit_code": exit_code, "image": image, **smoke_as_json(smoke, pictures)})

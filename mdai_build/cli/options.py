@@ -35,6 +35,11 @@ smoke_options = _together(
     click.option(
         "--samples", type=click.Path(exists=True, path_type=Path), help="Your own files to test with, in a folder."
     ),
+    click.option(
+        "--scope",
+        type=click.Choice(["INSTANCE", "SERIES", "STUDY"], case_sensitive=False),
+        help="What one request holds; default: as .mdai/smoke.yaml says, else all three for synthetic samples.",
+    ),
     click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures."),
     click.option("--memory", help="Memory limit of the container, such as 512m or 4g."),
     click.option("--ready-timeout", help="Seconds that the model may take to load."),

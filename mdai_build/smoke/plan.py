@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdai_build.bundle import SMOKE_FILE
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.smoke.request import Demand, Expectation, Scope, SmokeRequest
 
@@ -48,7 +49,7 @@ def make_smoke_plan(
         UsageError: `samples` holds nothing that can be sent.
         BundleError: smoke.yaml, or a sample that it names, is wrong.
     """
-    from mdai_build.smoke.smoke_file import SMOKE_FILE, parse_smoke_file
+    from mdai_build.smoke.smoke_file import parse_smoke_file
 
     smoke_file: SmokeFile | None = None
     if unpacked is not None and unpacked.bundle.has(SMOKE_FILE):

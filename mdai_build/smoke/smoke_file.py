@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from mdai_build.bundle import SMOKE_FILE
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.smoke.request import Scope
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from mdai_build.bundle import UnpackedBundle
 
-SMOKE_FILE = ".mdai/smoke.yaml"
 
 _Place = tuple[str | int, ...]
 
