@@ -102,7 +102,7 @@ def make_plan(
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
-        requirements_text=install_file(requirements) + _extras_of_wheels(requirements),
+        requirements_text=install_file(requirements),
         constraints_text=constraint_file(requirements),
         installer_arguments=installer_arguments(requirements, "uv"),
         vcs_requirements=vcs_lines(requirements),
@@ -111,15 +111,6 @@ def make_plan(
         extra_index_urls=settings.extra_index_urls,
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),
-    )
-
-
-def _extras_of_wheels(requirements: Requirements) -> str:
-    """Lines that ask for the extras of what is built to a wheel first: a wheel's path alone names none."""
-    return "".join(
-        f"{line.name}[{','.join(line.extras)}]\n"
-        for line in requirements.lines
-        if line.kind == "vcs" and line.applies and line.name and line.extras
     )
 
 
