@@ -23,6 +23,11 @@ class Message(NamedTuple):
     content: dict[str, Any]
     fd: int | None
 
+    def close(self) -> None:
+        """Closes the file, if there is one."""
+        if self.fd is not None:
+            os.close(self.fd)
+
 
 class Channel:
     """One end of a connected pair of sockets that keep message boundaries (``SOCK_SEQPACKET``)."""

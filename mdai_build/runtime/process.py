@@ -18,6 +18,9 @@ _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _TAIL_WAIT_SECONDS = 0.3
 _DEAF_SECONDS = 2.0
 _ABORT_SECONDS = 1.0
+_KILL_SECONDS = 5.0
+# One answer is due at a time; a process that says much more than that is not ours any more.
+_MESSAGES = 4
 
 
 class WorkerLost(Exception):
@@ -117,27 +120,35 @@ class WorkerProcess:
         await self.kill()
 
     async def kill(self) -> None:
-        """Kills the process and its group, and waits for the end."""
+        """Kills the process and its group, and waits for the end.
+
+        A process that hangs in the kernel cannot be waited for; it is left to itself after a while.
+        """
         self._close()
         if self.alive:
             processes.kill_group(self.pid)
-            await self.ended()
+            await asyncio.wait({self._end}, timeout=_KILL_SECONDS)
+        while not self._messages.empty():
+            self._messages.get_nowait().close()
 
     def _read(self) -> None:
-        while not self._channel_closed():
-            try:
-                message = self._channel.receive()
-            except BlockingIOError:
-                return
-            except (OSError, ChannelError):
-                message = None
-            if message is None:
-                self._close()
-                # Nothing can be said to it any more, so it is of no use.
-                if self.alive:
-                    self._loop.call_later(_DEAF_SECONDS, self._kill_if_alive)
-                return
+        if self._channel_closed():
+            return
+        try:
+            message = self._channel.receive()
+        except BlockingIOError:
+            return
+        except (OSError, ChannelError):
+            message = None
+        if message is not None and self._messages.qsize() < _MESSAGES:
             self._messages.put_nowait(message)
+            return
+        if message is not None:
+            message.close()
+        # Nothing more can be said to it, so it is of no use.
+        self._close()
+        if self.alive:
+            self._loop.call_later(_DEAF_SECONDS, self._kill_if_alive)
 
     def _kill_if_alive(self) -> None:
         if self.alive:
@@ -149,7 +160,8 @@ class WorkerProcess:
     def _ended(self, status: int) -> None:
         self._popen.returncode = status
         # What it said before it ended counts.
-        self._read()
+        for _ in range(_MESSAGES):
+            self._read()
         self._close()
         for_memory = processes.oom_kills() > self._oom_kills
         self._end.set_result(processes.describe_end(status, for_memory))

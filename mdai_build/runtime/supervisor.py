@@ -182,14 +182,14 @@ class Supervisor:
             await worker.abort()
             return await self._with_output(f"The model did not load within {limit:g} s (MDAI_LOAD_TIMEOUT).", worker)
         if message.content.get("event") == "loaded":
-            _close(message)
+            message.close()
             return None
         if message.fd is None:
             return "The worker process said what it should not."
         try:
             return text_of(message.fd)
         finally:
-            _close(message)
+            message.close()
 
     async def _stay_failed(self, reason: str) -> None:
         """A model that does not load is not tried again: the next attempt would fail as well."""
@@ -226,6 +226,7 @@ class Supervisor:
     async def _died_idle(self, how: str) -> None:
         self._idle_deaths += 1
         self.reason = f"between two requests the worker process {how}; the model is being loaded again"
+        self.state = STARTING
         self._log.write(self.reason)
         if self._idle_deaths >= _IDLE_DEATHS:
             await self._stay_failed(
@@ -236,11 +237,19 @@ class Supervisor:
         """One request through the worker; returns whether the worker can take another."""
         assert job.body is not None
         limit = self._settings.predict_timeout
+        worker.forget_output()
         try:
-            worker.forget_output()
             worker.send({"id": job.identity}, job.body)
-            # The worker has the body now; what it has decoded need not stay in memory for us.
-            job.close_body()
+        except WorkerLost as lost:
+            # The worker has not seen this request, so the next one may.
+            self._jobs.appendleft(job)
+            self._current = None
+            await worker.kill()
+            await self._died_idle(str(lost))
+            return False
+        # The worker has the body now; what it has decoded need not stay in memory for us.
+        job.close_body()
+        try:
             message = await worker.receive(limit)
         except WorkerLost as lost:
             what = f"During this request the worker process {lost}."
@@ -262,7 +271,7 @@ class Supervisor:
         content = message.content
         step, seconds = content.get("step"), content.get("seconds")
         if content.get("id") != job.identity or not isinstance(step, str) or message.fd is None:
-            _close(message)
+            message.close()
             await worker.kill()
             job.finish(_failure("worker", "The worker process answered something else than it was asked.\n"))
             return False
@@ -273,7 +282,7 @@ class Supervisor:
             job.finish(Answer(step, "", message.fd, size_of(message.fd), times))
             return True
         text = text_of(message.fd)
-        _close(message)
+        message.close()
         job.finish(Answer(step, text, None, 0, times))
         if content.get("leaves"):
             self.state, self.reason = STARTING, "the model ended its process; it is being loaded again"
@@ -295,8 +304,3 @@ def _times(said: Any) -> dict[str, float]:
     if not isinstance(said, dict):
         return {}
     return {step: said[step] for step in STEPS if isinstance(said.get(step), float)}
-
-
-def _close(message: Message) -> None:
-    if message.fd is not None:
-        os.close(message.fd)
