@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mdai_build.bundle import SMOKE_FILE, Bundle, UnpackedBundle, check_entry_point, read_bundle, unpack_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
-from mdai_build.errors import BundleError, MdaiBuildError, Problem
+from mdai_build.errors import BundleError, Location, MdaiBuildError, Problem, UsageError
 from mdai_build.parents import Parent, choose_parent
 from mdai_build.plan import BuildPlan, CaBundle, make_plan
 from mdai_build.requirements import Requirements, read_requirements
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
 _KEPT_SECONDS = 7 * 24 * 3600
 _WORTH_TELLING_BYTES = 32 * 2**20
+# The distribution project's grammar of references, without a digest: host and port, path, version.
+_TAG = re.compile(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?/)?"
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+)
 Tell = Callable[[str], None]
 T = TypeVar("T")
 
@@ -150,9 +157,10 @@ def build_model(
     from mdai_build.report.values import BuildReport, ImageReport, ParentReport, StageReport
 
     begun = time.monotonic()
+    asked_tag = normalise_tag(options.tag) if options.tag else None
     tell("checking the bundle")
     checked = check_model(path, settings)
-    tag = normalise_tag(options.tag or f"mdai-build/{checked.bundle.name}")
+    tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
     engine = connect(settings.engine_folder)
     unpacked, plan = plan_model(checked, settings, tell)
     built = _build(engine, checked, plan, unpacked, settings, tell)
@@ -165,9 +173,9 @@ def build_model(
             tell("starting the image for the smoke test")
             smoke = _smoke(engine, built.image_id, settings, options.samples, options.scope, unpacked, on_check)
             pictures = _draw(smoke, options.out or settings.cache_folder / "reports" / checked.bundle.name)
-        kept = smoke is None or smoke.passed
-        if kept:
+        if smoke is None or smoke.passed:
             _move_tag(engine, built.image_id, tag)
+            kept = True
     finally:
         if not kept:
             engine.remove_image(built.image_id)
@@ -307,7 +315,20 @@ def _move_tag(engine: Engine, image_id: str, tag: str) -> None:
 
 
 def normalise_tag(tag: str) -> str:
-    """A tag with its version part, `latest` where none is given."""
+    """A tag with its version part, `latest` where none is given.
+
+    Raises:
+        UsageError: no image can have that name.
+    """
+    if not _TAG.fullmatch(tag):
+        raise UsageError(
+            Problem(
+                code="usage.tag",
+                what=f"no image can have the name {tag!r}",
+                where=Location("option --tag"),
+                expected="NAME or NAME:VERSION, the name in lower case, such as mymodel:1.2 or host:5000/team/mymodel",
+            )
+        )
     return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
 
 
