@@ -20,6 +20,7 @@ from mdai_build.bundle.tree import Entry, Refusals
 from mdai_build.errors import BundleError, Location, Problem
 
 _UNIX_SYSTEMS = (3, 19)  # "version made by": Unix, and OS X
+_WINDOWS_SYSTEMS = (0, 10, 14)  # FAT, NTFS, VFAT
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -163,8 +164,13 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """The member's name. Unmarked names are CP437 by the format, UTF-8 in what older Macs write."""
+    """The member's name. Unmarked names are CP437 by the format, UTF-8 in what older Macs write.
+
+    The format knows `/` alone (APPNOTE 4.4.17.1), but some tools of Windows write backslashes; unzip reads them so too.
+    """
     name = info.orig_filename
+    if info.create_system in _WINDOWS_SYSTEMS:
+        name = name.replace("\\", "/")
     if info.flag_bits & _UTF8 or name.isascii():
         return name
     try:

@@ -303,3 +303,26 @@ def test_mutated_archives_are_refused_or_read_right(making, tmp_path_factory, da
     for file in unpacked.files:
         assert file.source.is_relative_to(folder / "store" / "objects")
         assert file.source.read_bytes() in {*making.model.values()}
+
+
+@pytest.mark.parametrize("system", [0, 10])
+def test_backslashes_that_windows_tools_write_separate_folders(tmp_path: Path, system: int) -> None:
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w") as writing:
+        for name, text in (("config.yaml", "base_image: py38\n"), ("mdai_deploy.py", "")):
+            info = zipfile.ZipInfo(f"model\\.mdai\\{name}")
+            info.create_system = system
+            writing.writestr(info, text)
+    bundle = read_bundle(archive)
+    assert [member.path for member in bundle.members] == [".mdai/config.yaml", ".mdai/mdai_deploy.py"]
+    assert unpack_bundle(bundle, tmp_path / "store").files[0].source.read_text() == "base_image: py38\n"
+
+
+def test_backslashes_of_windows_do_not_leave_the_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w") as writing:
+        info = zipfile.ZipInfo("model\\..\\..\\evil.py")
+        info.create_system = 0
+        writing.writestr(info, "x")
+    with pytest.raises(BundleError, match="leaves the archive|leads out"):
+        read_bundle(archive)
