@@ -1,6 +1,6 @@
 """Checks of single values and of long lists of numbers, for the contract; knows no schema.
 
-To stay cheap while looking at every element, long lists are walked in C by ``marshal``: see ``_all_of``.
+To stay cheap while looking at every element, long lists are walked in C by ``marshal``: see ``_all_tagged``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 import difflib
 import marshal
 import math
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Dict, Iterable, NamedTuple, Sequence
+
+# Lists whose values all are ints from 0 to 127, as bytes, by the list's id.
+SmallRows = Dict[int, bytes]
 
 _INTEGER_RANGE = (-(2**63), 2**64)
 
@@ -32,7 +35,8 @@ class Violation(NamedTuple):
 class Report:
     """Collects violations up to a limit and counts the rest."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, small_rows: SmallRows | None = None) -> None:
+        self.small_rows = small_rows
         self._limit = limit
         self._found: list[Violation] = []
         self._count = 0
@@ -49,15 +53,21 @@ class Report:
         return self._found
 
 
-def check_numbers(report: Report, values: Sequence[Any], place: Callable[[int], str]) -> bool:
-    """Whether all are ints and finite floats; reports the first that is not, and how many more there are."""
-    if _all_of(values, b"i", 4) or (_all_of(values, b"g", 8) and math.isfinite(sum(values))):
+def are_numbers(values: Sequence[Any], small: SmallRows | None = None) -> bool:
+    """Whether all are ints of 64 bits and finite floats."""
+    written = _marshalled(values)
+    if _all_tagged(written, len(values), b"i", 4):
+        if small is not None:
+            _keep_if_small(values, written, small)
         return True
-    if _mixed_in_range(values):
+    if _all_tagged(written, len(values), b"g", 8) and math.isfinite(sum(values)):
         return True
+    return _mixed_in_range(values) or all(map(_is_number, values))
+
+
+def report_numbers(report: Report, values: Sequence[Any], place: Callable[[int], str]) -> None:
+    """Reports the first value that is no number as above, and how many more there are."""
     bad = [index for index, value in enumerate(values) if not _is_number(value)]
-    if not bad:
-        return True
     first = values[bad[0]]
     if isinstance(first, float) and not math.isfinite(first):
         message = "expected a finite number"
@@ -68,23 +78,38 @@ def check_numbers(report: Report, values: Sequence[Any], place: Callable[[int], 
     if len(bad) > 1:
         message += "; {} more in this list".format(len(bad) - 1)
     report.add(place(bad[0]), message, first)
-    return False
 
 
-def _all_of(values: Sequence[Any], tag: bytes, size: int) -> bool:
-    """Whether all values are exact ints of 32 bits (``i``, 4) or exact floats (``g``, 8). Never wrongly true.
+def _marshalled(values: Sequence[Any]) -> bytes:
+    try:
+        return marshal.dumps(values, 2)  # type: ignore[arg-type]
+    except ValueError:
+        return b""
+
+
+def _all_tagged(written: bytes, count: int, tag: bytes, size: int) -> bool:
+    """Whether what was marshalled are exact ints of 32 bits (``i``, 4) or exact floats (``g``, 8), and nothing else.
 
     In marshal's version 2 a list is five bytes of head, then for each value a tag and its bytes. If the whole is as
     long as that makes it and each place where a tag is due holds ours, then by induction every value is of that
     type: the first tag stands right behind the head, and a value with our tag ends where the next tag is due.
     Exact types alone get these tags: a bool, a numpy scalar or a subclass gets another one, or none.
     """
-    try:
-        written = marshal.dumps(values, 2)  # type: ignore[arg-type]
-    except ValueError:
-        return False
     step = 1 + size
-    return len(written) == 5 + step * len(values) and written[5::step].count(tag) == len(values)
+    return len(written) == 5 + step * count and written[5::step].count(tag) == count
+
+
+def _keep_if_small(values: Sequence[Any], written: bytes, small: SmallRows) -> None:
+    """Keeps marshalled ints as bytes if all of them are from 0 to 127: the upper three of their four bytes are zero."""
+    count = len(values)
+    low = written[6::5]
+    if (
+        low.isascii()
+        and written[7::5].count(0) == count
+        and written[8::5].count(0) == count
+        and written[9::5].count(0) == count
+    ):
+        small[id(values)] = low
 
 
 def _mixed_in_range(values: Sequence[Any]) -> bool:

@@ -18,6 +18,7 @@ from .channel import Channel, ChannelError
 from .encode import encode
 from .memory import memory_file, size_of, write_all
 from .settings import Settings, read_settings
+from .values import SmallRows
 
 _TEXT_LENGTH = 128 * 1024
 
@@ -117,8 +118,8 @@ class _Worker:
         data = self._timed(seconds, "decode", self._decode, body)
         outputs = self._timed(seconds, "predict", self._run_model, predict, data)
         del data
-        self._timed(seconds, "check", self._check, outputs)
-        answer = self._timed(seconds, "encode", self._encode, outputs)
+        small_rows = self._timed(seconds, "check", self._check, outputs)
+        answer = self._timed(seconds, "encode", self._encode, outputs, small_rows)
         return int(answer)
 
     def _timed(self, seconds: dict[str, float], step: str, action: Any, *arguments: Any) -> Any:
@@ -151,19 +152,22 @@ class _Worker:
         except BaseException as error:
             raise _Failure("predict", model.explain("The model's predict failed", error)) from error
 
-    def _check(self, outputs: Any) -> None:
+    def _check(self, outputs: Any) -> SmallRows:
+        small_rows: SmallRows = {}
         try:
-            violations = contract.check_outputs(outputs)
+            violations = contract.check_outputs(outputs, small_rows=small_rows)
         except Exception as error:
             raise _Failure("outputs", model.explain("The model's outputs cannot be checked", error)) from error
         if violations:
             raise _Failure("outputs", f"The model's outputs are not valid:\n{contract.describe(violations)}\n")
 
-    def _encode(self, outputs: Any) -> int:
+        return small_rows
+
+    def _encode(self, outputs: Any, small_rows: SmallRows) -> int:
         packer = self._msgpack.Packer()
         answer = memory_file("answer")
         try:
-            for piece in encode(outputs, packer):
+            for piece in encode(outputs, packer, small_rows):
                 write_all(answer, piece)
         except Exception as error:
             os.close(answer)
