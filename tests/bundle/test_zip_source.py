@@ -324,5 +324,5 @@ def test_backslashes_of_windows_do_not_leave_the_archive(tmp_path: Path) -> None
         info = zipfile.ZipInfo("model\\..\\..\\evil.py")
         info.create_system = 0
         writing.writestr(info, "x")
-    with pytest.raises(BundleError, match="leaves the archive|leads out"):
+    with pytest.raises(BundleError, match=r"leaves the archive|leads out"):
         read_bundle(archive)

@@ -50,7 +50,7 @@ def test_every_wrong_setting_is_told_at_once_with_its_origin(tmp_path: Path) -> 
 
 def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "mdai-build.toml").write_text("parent = \n")
-    with pytest.raises(UsageError, match="mdai-build.toml"):
+    with pytest.raises(UsageError, match=r"mdai-build\.toml"):
         load_settings({}, {}, tmp_path)
 
 
