@@ -13,12 +13,17 @@ A file is linked, not copied, where the file system can; a context that is laid 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from mdai_build.bundle import UnpackedBundle
+from filelock import FileLock, Timeout
+
+from mdai_build.bundle import Bundle, UnpackedBundle
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.errors import Location, Problem, UnavailableError, UsageError
 from mdai_build.plan import BuildPlan
@@ -27,6 +32,7 @@ from mdai_build.resources import resource, runtime_folder
 
 GENERATED = "_mdai"
 MARKER = ".mdai-build-context"
+_KEPT_SECONDS = 7 * 24 * 3600
 _EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
 
@@ -179,3 +185,40 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
             else:
                 with contextlib.suppress(OSError):
                     path.rmdir()
+
+
+@contextmanager
+def context_folder(contexts: Path, bundle: Bundle, on_wait: Callable[[], None]) -> Iterator[Path]:
+    """The place of a bundle's build context below `contexts`, for one build at a time.
+
+    One folder an origin, so that BuildKit is sent only what changed. `on_wait` is called when another build of the same
+    bundle has to end first.
+    """
+    key = hashlib.sha256(str(bundle.origin.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    contexts.mkdir(parents=True, exist_ok=True)
+    _forget_old_contexts(contexts)
+    folder = contexts / f"{bundle.name}-{key}"
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        Path(lock.lock_file).touch()  # the time of the last use
+        yield folder
+    finally:
+        lock.release()
+
+
+def _forget_old_contexts(contexts: Path) -> None:
+    """Removes contexts that no build used for a week: a bundle at a path that never comes again leaves one each."""
+    for lock_file in contexts.glob("*.lock"):
+        try:
+            if time.time() - lock_file.stat().st_mtime < _KEPT_SECONDS:
+                continue
+            with FileLock(lock_file, timeout=0):
+                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+                lock_file.unlink(missing_ok=True)
+        except (OSError, Timeout):  # in use, or another run removes it too
+            continue

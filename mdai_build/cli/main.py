@@ -6,7 +6,6 @@ The rooms are imported inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import signal
 import sys
@@ -16,11 +15,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mdai_build import __version__
-from mdai_build.cli.options import engine_options, json_option, model_argument, parent_options, smoke_options
+from mdai_build.cli.options import (
+    engine_options,
+    json_option,
+    model_argument,
+    parent_options,
+    print_json,
+    read_settings,
+    silent,
+    smoke_options,
+)
+from mdai_build.cli.serving import run_command, test_command
 from mdai_build.errors import MdaiBuildError
 
 if TYPE_CHECKING:
-    from mdai_build.settings import Settings
     from mdai_build.smoke import Scope
 
 INTERRUPTED = 130
@@ -68,12 +76,12 @@ def cli(verbose: bool) -> None:
 @json_option
 def check(model: Path, as_json: bool, **options: Any) -> None:
     """Check a bundle without an engine: archive, config, entry point, requirements."""
-    from mdai_build.pipeline import check_model, summary
+    from mdai_build.pipeline.check import check_model, summary
     from mdai_build.report.terminal import print_checked
 
-    checked = check_model(model, _settings(options))
+    checked = check_model(model, read_settings(options))
     if as_json:
-        _print_json({"exit_code": 0, **summary(checked)})
+        print_json({"exit_code": 0, **summary(checked)})
     else:
         print_checked(summary(checked), checked.warnings)
 
@@ -88,17 +96,18 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
 def render(model: Path, output: Path | None, show_plan: bool, **options: Any) -> None:
     """Print the Dockerfile, or write a folder that plain `docker build` builds."""
     from mdai_build.dockerfile import render_dockerfile
-    from mdai_build.pipeline import check_model, plan_model, render_model
+    from mdai_build.pipeline.build import plan_model, render_model
+    from mdai_build.pipeline.check import check_model
     from mdai_build.report.terminal import print_problems
 
-    settings = _settings(options)
+    settings = read_settings(options)
     checked = check_model(model, settings)
     print_problems(checked.warnings, heading="warning")
     if output is not None:
-        render_model(checked, settings, output, _silent)
+        render_model(checked, settings, output, silent)
         click.echo(f"wrote the build context; build it with: docker build {output}", err=True)
         return
-    _, plan = plan_model(checked, settings, _silent)
+    _, plan = plan_model(checked, settings, silent)
     click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
 
 
@@ -124,64 +133,30 @@ def build(
 ) -> None:
     """Check a bundle, build its image, test it, and tag it if it passed."""
     from mdai_build.cli.progress import Progress
-    from mdai_build.pipeline import BuildOptions, build_model
+    from mdai_build.pipeline.build import BuildOptions, build_model
+    from mdai_build.pipeline.serve import Trial
     from mdai_build.report.document import junit_xml, report_as_json
     from mdai_build.report.terminal import print_report
 
-    settings = _settings(options)
+    settings = read_settings(options)
     with Progress() as progress:
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, samples=samples, scope=scope, out=out),
+            BuildOptions(tag=tag, test=not no_test, trial=Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )
     if junit is not None:
         junit.write_text(junit_xml(report), encoding="utf-8")
     if as_json:
-        _print_json(report_as_json(report))
+        print_json(report_as_json(report))
     print_report(report, to_stderr=as_json)
     sys.exit(report.exit_code)
 
 
-@cli.command("test")
-@click.argument("image")
-@engine_options
-@smoke_options
-@json_option
-def test_command(
-    image: str, samples: Path | None, scope: Scope | None, out: Path | None, as_json: bool, **options: Any
-) -> None:
-    """Run the smoke test of an image that exists."""
-    from mdai_build.cli.progress import Progress
-    from mdai_build.pipeline import test_image
-    from mdai_build.report.document import smoke_as_json
-    from mdai_build.report.terminal import print_smoke
-
-    settings = _settings(options)
-    with Progress() as progress:
-        progress.tell("starting the image for the smoke test")
-        smoke, pictures = test_image(image, settings, samples, scope, out, progress.tell_check)
-    exit_code = 0 if smoke.passed else 7
-    if as_json:
-        _print_json({"exit_code": exit_code, "image": image, **smoke_as_json(smoke, pictures)})
-    print_smoke(smoke, pictures, to_stderr=as_json)
-    sys.exit(exit_code)
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    from mdai_build.settings import load_settings
-
-    return load_settings(options)
-
-
-def _silent(text: str) -> None:
-    """For a command whose standard output is its result and that is over in a moment."""
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+cli.add_command(test_command)
+cli.add_command(run_command)
 
 
 def main() -> NoReturn:
@@ -209,7 +184,7 @@ def _show_failure(failure: MdaiBuildError, as_json: bool) -> None:
     from mdai_build.report.terminal import print_failure
 
     if as_json:
-        _print_json(failure_as_json(failure))
+        print_json(failure_as_json(failure))
     print_failure(failure)
 
 

@@ -1,12 +1,16 @@
-"""Options that several commands share. Each is named as the setting that it overrides (see `settings`)."""
+"""What several commands share: options, each named as the setting that it overrides, and how results are printed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from mdai_build.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,3 +49,25 @@ smoke_options = _together(
     click.option("--ready-timeout", help="Seconds that the model may take to load."),
     click.option("--predict-timeout", help="Seconds that one answer may take."),
 )
+local_options = _together(
+    click.option("--local", is_flag=True, help="TARGET is a bundle, served from a Python of this machine: no engine."),
+    click.option(
+        "--python", metavar="PATH", help="With --local: the Python with the model's packages; default: python3."
+    ),
+)
+
+
+def read_settings(options: Mapping[str, Any]) -> Settings:
+    """The settings in force, the command's own options first."""
+    from mdai_build.settings import load_settings
+
+    return load_settings(options)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """A result for machines, on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def silent(text: str) -> None:
+    """Progress of a command whose standard output is its result and that is over in a moment."""

@@ -3,17 +3,22 @@
 from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
 from mdai_build.engine.connection import Engine, connect, require_image
 from mdai_build.engine.container import RunOptions, running_container
+from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
 from mdai_build.engine.parent import ensure_parent, stages_from
 
 __all__ = [
     "BuildRequest",
     "BuildResult",
     "Engine",
+    "LocalServer",
     "RunOptions",
     "Stage",
     "build_image",
     "connect",
     "ensure_parent",
+    "find_python",
+    "install_server_packages",
+    "local_server",
     "require_image",
     "running_container",
     "stages_from",

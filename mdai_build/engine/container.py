@@ -32,6 +32,8 @@ class RunOptions:
     """Bytes, swap included."""
     processes: int = 1024
     environment: tuple[tuple[str, str], ...] = ()
+    port: int | None = None
+    """On loopback; None takes a free one."""
 
 
 class RunningContainer:
@@ -47,6 +49,16 @@ class RunningContainer:
         with engine_words():
             printed: bytes = self._container.logs(tail=_LOG_LINES)
         return printed.decode("utf-8", "replace")
+
+    def follow(self) -> Iterator[str]:
+        """What the container prints, line by line as it comes, until it ends."""
+        rest = b""
+        with engine_words():
+            for part in self._container.logs(stream=True, follow=True):
+                *lines, rest = (rest + part).split(b"\n")
+                yield from (line.decode("utf-8", "replace") for line in lines)
+        if rest:
+            yield rest.decode("utf-8", "replace")
 
     def state(self) -> TargetState:
         """Whether it runs, and how it ended if it does not."""
@@ -83,7 +95,9 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
         container = engine.client.containers.create(
             image,
             labels={OWNER_LABEL: _owner()},
-            ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", None)}),  # the stubs know no free port of one address
+            ports=cast(
+                "Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}
+            ),  # the stubs know no free port of one address
             environment=dict(options.environment),
             read_only=True,
             # Some libraries compile what they then load from there.

@@ -1,0 +1,90 @@
+"""What can be known about a bundle without an engine: bundle -> config -> requirements -> parent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mdai_build.bundle import SMOKE_FILE, Bundle, check_entry_point, read_bundle
+from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
+from mdai_build.errors import BundleError, MdaiBuildError, Problem
+from mdai_build.parents import Parent, choose_parent
+from mdai_build.requirements import Requirements, read_requirements
+from mdai_build.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """A bundle in which nothing wrong was found without an engine."""
+
+    bundle: Bundle
+    config: ModelConfig
+    requirements: Requirements
+    parent: Parent
+    warnings: tuple[Problem, ...]
+
+
+def check_model(path: Path, settings: Settings) -> CheckedModel:
+    """Everything that can be known about a bundle without an engine; the model's code is read, never run.
+
+    Raises:
+        BundleError: the bundle, its config or its entry point is wrong; problems of all parts at once.
+        RequirementsError: its requirements cannot be met.
+    """
+    bundle = read_bundle(path)
+    warnings = list(bundle.warnings)
+    failures: list[MdaiBuildError] = []
+
+    def attempt(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except MdaiBuildError as failure:
+            failures.append(failure)
+            warnings.extend(failure.warnings)
+            return None
+
+    parsed = attempt(lambda: parse_config(bundle.read_text(bundle.config_path), bundle.config_path))
+    python = parsed.config.python if parsed else None
+    warnings.extend(attempt(lambda: check_entry_point(bundle, python)) or ())
+    if parsed is not None:
+        warnings.extend(parsed.warnings)
+        warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle)) or ())
+    requirements = attempt(lambda: read_requirements(bundle, python))
+    attempt(lambda: _check_smoke_file(bundle))
+    parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None
+    if requirements is not None:
+        warnings.extend(requirements.warnings)
+    if failures or parsed is None or requirements is None or parent is None:
+        raise _together(failures, warnings)
+    return CheckedModel(bundle, parsed.config, requirements, parent, (*warnings, *parent.warnings))
+
+
+def _check_smoke_file(bundle: Bundle) -> None:
+    if bundle.has(SMOKE_FILE):
+        from mdai_build.smoke.smoke_file import parse_smoke_file
+
+        parse_smoke_file(bundle.read_text(SMOKE_FILE))
+
+
+def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBuildError:
+    kind = next((type(failure) for failure in failures if isinstance(failure, BundleError)), type(failures[0]))
+    return kind((problem for failure in failures for problem in failure.problems), warnings)
+
+
+def summary(checked: CheckedModel) -> dict[str, object]:
+    """What `check` found, JSON-ready."""
+    return {
+        "bundle": checked.bundle.name,
+        "kind": checked.bundle.kind,
+        "files": len(checked.bundle.members),
+        "bytes": sum(member.size for member in checked.bundle.members),
+        "config": checked.config.model_dump(mode="json"),
+        "parent": {k: v for k, v in dataclasses.asdict(checked.parent).items() if k in ("kind", "reference", "why")},
+        "requirements": [line.text for line in checked.requirements.lines],
+        "warnings": [warning.as_json() for warning in checked.warnings],
+    }

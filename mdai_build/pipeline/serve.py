@@ -1,0 +1,181 @@
+"""Tries and serves models: in a container, or in a Python of this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.resources import resource, runtime_folder
+from mdai_build.settings import Settings
+
+if TYPE_CHECKING:
+    from mdai_build.engine import Engine, LocalServer
+    from mdai_build.engine.container import RunningContainer
+    from mdai_build.smoke import Check, Scope, SmokeResult
+
+Tell = Callable[[str], None]
+OnCheck = Callable[["Check"], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """With what a smoke test tries a model."""
+
+    samples: Path | None = None
+    """The user's own files; default: those of the bundle's smoke.yaml, else synthetic ones."""
+    scope: Scope | None = None
+    out: Path | None = None
+    """Where pictures go; default: a folder in the cache."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a smoke test found, and where the pictures of it are."""
+
+    smoke: SmokeResult
+    pictures: tuple[Path, ...]
+
+
+def smoke_test(
+    engine: Engine,
+    image: str,
+    settings: Settings,
+    trial: Trial,
+    unpacked: UnpackedBundle | None,
+    name: str,
+    on_check: OnCheck,
+) -> Outcome:
+    """Starts an image as a strict platform would, tries it, and draws what it answered."""
+    from mdai_build.engine import RunOptions, running_container
+    from mdai_build.smoke import make_smoke_plan, run_smoke_test
+
+    with running_container(engine, image, RunOptions(memory=settings.memory)) as container:
+        # Samples take a second to make: the model loads meanwhile.
+        plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
+        smoke = run_smoke_test(container, plan, on_check)
+    return _draw(smoke, settings, trial, name)
+
+
+def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) -> Outcome:
+    """The smoke test of an image that exists.
+
+    Raises:
+        UnavailableError: no engine answers, or it holds no such image.
+    """
+    from mdai_build.engine import connect, require_image
+
+    engine = connect(settings.engine_folder)
+    facts = require_image(engine, image)
+    name = image.replace("/", "-").replace(":", "-")
+    return smoke_test(engine, facts.id, settings, trial, None, name, on_check)
+
+
+def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: Tell, on_check: OnCheck) -> Outcome:
+    """The smoke test of a model in a Python of this machine, without an engine.
+
+    Raises:
+        MdaiBuildError: the bundle is wrong, or the server cannot be started in that Python.
+    """
+    from mdai_build.smoke import make_smoke_plan, run_smoke_test
+
+    checked, unpacked = _unpack(path, settings, tell)
+    tell("starting the model")
+    with _local_server(checked, unpacked, python, settings, tell) as server:
+        plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
+        smoke = run_smoke_test(server, plan, on_check)
+    return _draw(smoke, settings, trial, checked.bundle.name)
+
+
+@contextmanager
+def serve_image(image: str, settings: Settings, port: int) -> Iterator[RunningContainer]:
+    """A container that serves an image on a port of loopback, with the limits of the smoke test.
+
+    Raises:
+        UnavailableError: no engine answers, it holds no such image, or the port is taken.
+    """
+    from mdai_build.engine import RunOptions, connect, require_image, running_container
+
+    engine = connect(settings.engine_folder)
+    facts = require_image(engine, image)
+    with running_container(engine, facts.id, RunOptions(memory=settings.memory, port=port)) as container:
+        yield container
+
+
+@contextmanager
+def serve_local(
+    path: Path, python: str, settings: Settings, port: int, tell: Tell, echo: Callable[[str], None]
+) -> Iterator[LocalServer]:
+    """A server with a model in a Python of this machine; `echo` is told each line that it prints.
+
+    Raises:
+        MdaiBuildError: the bundle is wrong, or the server cannot be started in that Python.
+    """
+    checked, unpacked = _unpack(path, settings, tell)
+    with _local_server(checked, unpacked, python, settings, tell, port, echo) as server:
+        yield server
+
+
+def _unpack(path: Path, settings: Settings, tell: Tell) -> tuple[CheckedModel, UnpackedBundle]:
+    tell("checking the bundle")
+    checked = check_model(path, settings)
+    return checked, unpack_bundle(checked.bundle, settings.cache_folder / "bundles")
+
+
+@contextmanager
+def _local_server(
+    checked: CheckedModel,
+    unpacked: UnpackedBundle,
+    command: str,
+    settings: Settings,
+    tell: Tell,
+    port: int = 0,
+    echo: Callable[[str], None] | None = None,
+) -> Iterator[LocalServer]:
+    from mdai_build.engine import find_python, install_server_packages, local_server
+
+    python = find_python(command)
+    pins = resource("base_images", "server", f"py{python.version.replace('.', '')}.txt")
+    if not pins.is_file():
+        raise BundleError(
+            Problem(
+                code="serve.python-too-new",
+                what=f"the server has no packages for Python {python.version} yet",
+                where=Location(python.path),
+                expected="one of " + ", ".join(sorted(file.stem for file in pins.parent.glob("py*.txt"))),
+            )
+        )
+    if checked.config.python not in (None, python.version):
+        tell(f"the bundle asks for Python {checked.config.python}, this is {python.version}")
+    packages = install_server_packages(python, pins, settings.cache_folder / "server-packages")
+
+    def lay_out(folder: Path) -> None:
+        _lay_out(unpacked, folder / "lib")
+
+    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo) as server:
+        yield server
+
+
+def _lay_out(unpacked: UnpackedBundle, root: Path) -> None:
+    """Puts a model root at a path: a folder's own, so that an edit shows after a reload, else a copy."""
+    if unpacked.bundle.kind == "folder":
+        config = next(file.source for file in unpacked.files if file.path == unpacked.bundle.config_path)
+        root.symlink_to(config.parent.parent.resolve(), target_is_directory=True)
+        return
+    for file in unpacked.files:
+        target = root / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file.source, target)
+        target.chmod(0o755 if file.executable else 0o644)
+
+
+def _draw(smoke: SmokeResult, settings: Settings, trial: Trial, name: str) -> Outcome:
+    from mdai_build.report.pictures import draw_pictures
+
+    return Outcome(smoke, draw_pictures(smoke, trial.out or settings.cache_folder / "reports" / name))
