@@ -29,4 +29,4 @@ async def inference(request: Request):
     return Response(msgpack.packb(outputs), media_type="application/msgpack")
 
 
-uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning")
+uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", timeout_keep_alive=600)
