@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import os
-import re
 import statistics
 import subprocess
 import tempfile
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from results import write_section
 from server_harness import (
     HERE,
     MODEL,
@@ -38,7 +38,7 @@ from server_harness import (
     wait_until_ready,
 )
 
-RESULTS = HERE / "results.md"
+HEAD = ("what", "floor", "ours", "bare", "FastAPI in its event loop")
 Row = tuple[str, str, str, str, str]
 
 VALIDATION = """
@@ -77,7 +77,7 @@ def main() -> None:
     ]
     for row in rows:
         print(" | ".join(row))
-    write_section("The server, Python " + version, rows)
+    write_section("The server, Python " + version, HEAD, rows)
 
 
 def latency(python: str, version: str, what: str, body: bytes, rounds: int, floor: str) -> list[Row]:
@@ -201,20 +201,6 @@ def median(action: Callable[[], object], rounds: int) -> float:
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def write_section(title: str, rows: list[Row]) -> None:
-    """Puts the table under its own heading, in place of an earlier one."""
-    head = ["what", "floor", "ours", "bare", "FastAPI in its event loop"]
-    table = [head, ["---"] * len(head), *map(list, rows)]
-    conditions = (
-        f"{os.cpu_count()} cores; load average of the last minutes {os.getloadavg()[1]:.1f}, own share included.\n\n"
-    )
-    section = f"## {title}\n\n{conditions}" + "".join("| " + " | ".join(line) + " |\n" for line in table)
-    text = RESULTS.read_text() if RESULTS.exists() else "# Results\n"
-    earlier = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    text = earlier.sub("", text).rstrip() + "\n\n" + section
-    RESULTS.write_text(text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import platformdirs
 import uv
 
 ROOT = Path(__file__).parents[1]
@@ -38,8 +39,9 @@ def find_python(version: str) -> str:
 def install(python: str, *what: str) -> Path:
     """A folder with packages for this Python, made once."""
     key = hashlib.sha256(repr((python, what)).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"mdai-build-benchmark-{key}"
+    folder = platformdirs.user_cache_path("mdai-build") / "benchmarks" / key
     if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
         command = [uv.find_uv_bin(), "pip", "install", "-q", "--python", python, "--target", str(folder)]
         subprocess.run([*command, *what], check=True)
     return folder

@@ -155,4 +155,13 @@ def _parent_of_bundle(config: ModelConfig, settings: Settings) -> Parent:
         cuda=None,
         conda_channels=(),
         why=f"NVIDIA's Clara Train SDK for clara_version {config.clara_version}",
+        warnings=() if settings.parent == "gcp" else (_no_local_clara(),),
+    )
+
+
+def _no_local_clara() -> Problem:
+    return Problem(
+        code="parents.no-local-clara",
+        what="`parent: local` has no effect: base_image nvidia has a parent of its own, which must be pulled",
+        where=Location(".mdai/config.yaml", key="base_image"),
     )

@@ -14,7 +14,7 @@ from typing import Literal
 from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import ModelConfig
-from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.errors import BundleError, Location, Problem, UsageError
 from mdai_build.parents import Parent
 from mdai_build.requirements import Requirements, constraint_file, install_file, installer_arguments, vcs_lines
 from mdai_build.settings import Settings
@@ -158,13 +158,23 @@ def name_last_stage(dockerfile: str, name: str) -> str:
     """A Dockerfile's text with its last stage named `name`, so that further stages can follow it.
 
     A stage that has a name already keeps it: one more stage of the wanted name then starts from it.
+
+    Raises:
+        BundleError: it has no FROM.
     """
     text = dockerfile.replace("\r\n", "\n").rstrip("\n") + "\n"
     stages = list(
         re.finditer(r"^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?[ \t]*$", text, re.I | re.M)
     )
     if not stages:
-        return text
+        raise BundleError(
+            Problem(
+                code="plan.no-from",
+                what="the Dockerfile has no FROM instruction",
+                where=Location(".mdai/Dockerfile", line=1),
+                expected="a Dockerfile of its own, such as one that begins with: FROM ubuntu:22.04",
+            )
+        )
     last = stages[-1]
     if last.group(2):
         return f"{text}\nFROM {last.group(2)} AS {name}\n"

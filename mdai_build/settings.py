@@ -18,6 +18,8 @@ from mdai_build.errors import Location, Problem, UsageError
 
 SETTINGS_FILE = "mdai-build.toml"
 PREFIX = "MDAI_BUILD_"
+_OPTIONS = {"build_network": "network"}
+"""Settings whose option has a shorter name."""
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 _CA_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
@@ -122,7 +124,7 @@ def load_settings(
             _take(values, origin, {name: environment[variable]}, f"environment variable {variable}")
     given = {name: value for name, value in (options or {}).items() if value is not None}
     for name, value in given.items():
-        _take(values, origin, {name: value}, f"option --{name.replace('_', '-')}")
+        _take(values, origin, {name: value}, f"option --{_OPTIONS.get(name, name).replace('_', '-')}")
     try:
         return Settings(**values)
     except ValidationError as error:

@@ -1,6 +1,6 @@
 """A store of file contents, each under its SHA-256: the same content is on disk once, whoever brought it.
 
-    STORE/objects/ab/abcd…      a content, read-only; `.x` at the end: executable
+    STORE/objects/ab/abcd…      a content, never written to again; `.x` at the end: executable
     STORE/guesses/CRC-SIZE      the SHA-256 of a content that had this checksum; a guess, always verified
     STORE/temporary/…           files that are being written; a folder is locked by its process, so leftovers are known
 
@@ -134,7 +134,7 @@ class ObjectStore:
                 part, following = following, stream.read(CHUNK)
             size = file.tell()
             sha256 = digest.hexdigest()
-            os.fchmod(file.fileno(), 0o555 if executable else 0o444)
+            os.fchmod(file.fileno(), 0o755 if executable else 0o644)
             os.utime(file.fileno(), ns=(object_time(sha256), object_time(sha256)))
         target = self.path_of(sha256, executable)
         if self.holds(sha256, executable, size):

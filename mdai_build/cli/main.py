@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+class _ReaderLeftError(Exception):
+    """Nobody reads our output any more."""
+
+
 class DefaultsToBuild(click.Group):
     """A group for which `mdai-build model.zip` is short for `mdai-build build model.zip`."""
 
@@ -47,6 +52,13 @@ class DefaultsToBuild(click.Group):
                 ctx.fail(f"no such command: {first!r}. Did you mean {close[0]!r}?")
             args.insert(args.index(first), "build")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command. click itself would call a closed pipe an error of the program, with exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderLeftError from None
 
 
 @click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
@@ -173,6 +185,10 @@ def main() -> NoReturn:
     except MdaiBuildError as failure:
         _show_failure(failure, as_json)
         sys.exit(failure.exit_code)
+    except _ReaderLeftError:
+        # Whoever read our output has left; the interpreter must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(INTERRUPTED)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
         sys.exit(INTERRUPTED)

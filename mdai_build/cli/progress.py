@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mdai_build.smoke import Check
 
 _WIDEST = 160
+_WORDS = {"passed": "ok", "warning": "warning", "failed": "FAILED"}
 
 
 class Progress:
@@ -54,7 +55,7 @@ class Progress:
         if self._status is not None:
             self._status.update(escape(f"smoke test: {check.name}"))
         else:
-            self._print(f"smoke test: {check.name}: {'ok' if check.passed else 'FAILED'}")
+            self._print(f"smoke test: {check.name}: {_WORDS[check.outcome]}")
 
     def _print(self, line: str) -> None:
         self._console.print(f"{time.monotonic() - self._begun:7.1f} s  {escape(line)}")

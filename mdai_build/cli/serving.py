@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mdai_build.cli.options import engine_options, json_option, local_options, print_json, read_settings, smoke_options
+from mdai_build.cli.options import json_option, local_options, print_json, read_settings, smoke_options
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -27,7 +27,6 @@ def _bundle(target: str, local: bool, python: str | None) -> Path:
 @click.command("test")
 @click.argument("target")
 @local_options
-@engine_options
 @smoke_options
 @json_option
 def test_command(

@@ -122,7 +122,7 @@ class Document:
                 )
 
     def _not_a_map(self, node: yaml.Node | None) -> Problem:
-        if node is None:
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
             return Problem(
                 "config.empty",
                 "the file is empty" if not self._text.strip() else "the file holds comments only",

@@ -11,13 +11,22 @@ from pathlib import Path
 
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import started
-from mdai_build.errors import BuildFailedError, MdaiBuildError, Problem, RequirementsError, UnavailableError
+from mdai_build.errors import (
+    BuildFailedError,
+    BundleError,
+    Location,
+    MdaiBuildError,
+    Problem,
+    RequirementsError,
+    UnavailableError,
+)
 
 _VERTEX = re.compile(r"^#(\d+) (.*)$")
 _DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _LOG = re.compile(r"^(\d+\.\d+) (.*)$")
 _FLAG = re.compile(r"--(?:mount|link|chown|from)(?:=\S+)? ")
 _STAGE = re.compile(r"^\[(\S+)(?: +\d+/\d+)?\] ")
+_PARSE_ERROR = re.compile(r"failed to solve: ((?:dockerfile parse error|no build stage|failed to parse).*)")
 # Words of uv, pip, conda, apt and git when a host cannot be reached or trusted: no fault of the bundle.
 _NETWORK = re.compile(
     r"(?i)temporary failure (?:in name )?resolv\w+|could not resolve host|dns error|name or service not known"
@@ -85,7 +94,8 @@ class Progress:
             self.cached.add(vertex)
         elif text.startswith("ERROR: "):
             self.failed = vertex
-            self.logs.setdefault(vertex, []).append(text)
+            if not (text.startswith("ERROR: process ") and self.logs.get(vertex)):  # the step's own log says more
+                self.logs.setdefault(vertex, []).append(text)
         elif printed := _LOG.match(text):
             lines = self.logs.setdefault(vertex, [])
             lines.append(printed.group(2))
@@ -164,13 +174,26 @@ def build_failure(progress: Progress) -> MdaiBuildError:
     """The failure of a build, told by the step that failed and its own log."""
     name = progress.names.get(progress.failed or "", "")
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
+    if found := _PARSE_ERROR.search("\n".join(progress.rest)):
+        # Our own part parses, so this is about what an author's Dockerfile adds.
+        return BundleError(
+            Problem(
+                code="engine.dockerfile",
+                what=f"the bundle's Dockerfile cannot be read: {found.group(1)}",
+                where=Location(".mdai/Dockerfile"),
+                next_step="try it alone: docker build - < .mdai/Dockerfile",
+                details="\n".join(progress.rest).strip(),
+            )
+        )
     if not name or "load metadata for" in name or name.startswith("[internal]"):
         return UnavailableError(
             Problem(
                 code="engine.build-not-started",
                 what="the engine could not begin the build",
-                next_step="if the parent image is what is missing: --parent local, or a mirror with parent_registry",
-                details="\n".join([log, *progress.rest]).strip() or None,
+                next_step="the engine's own words say why"
+                if not name
+                else "if the parent image is what is missing: --parent local, or a mirror with parent_registry",
+                details="\n".join(dict.fromkeys([*log.split("\n"), *progress.rest])).strip() or None,
             )
         )
     if found := _NETWORK.search(log):

@@ -1,7 +1,7 @@
 """Finds the engine that answers, and speaks with it.
 
-The usual engine comes first (DOCKER_HOST, the docker context, the default socket), then the private one that
-`make engine` starts in a folder of its own.
+An engine that DOCKER_HOST names is the only one tried. Else the usual one comes first (the docker context, the default
+socket), then the private one that `make engine` starts in a folder of its own.
 """
 
 from __future__ import annotations
@@ -184,6 +184,8 @@ def _candidates(engine_folder: Path) -> Iterator[tuple[str, Environment]]:
         host or "unix:///var/run/docker.sock",
         Environment({**inherited, **({"DOCKER_HOST": host} if host else {})}),
     )
+    if inherited.get("DOCKER_HOST"):
+        return  # who names an engine means that one
     socket = engine_folder / "docker.sock"
     if socket.is_socket() and host != f"unix://{socket}":
         private = {

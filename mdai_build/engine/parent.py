@@ -71,6 +71,8 @@ def _missing(reference: str, reason: str) -> UnavailableError:
         Problem(
             code="engine.no-parent",
             what=f"the parent image {reference} cannot be had: {reason}",
-            next_step="name a mirror with the setting parent_registry, or build on the local parent: --parent local",
+            next_step="name a mirror with the setting parent_registry, or build on the local parent: --parent local"
+            if "deeplearning-platform-release" in reference
+            else "pull it where its registry can be reached, and bring it with `docker save` and `docker load`",
         )
     )

@@ -6,15 +6,16 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
-from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
+from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
 from mdai_build.plan import LABEL_PREFIX, BuildPlan, CaBundle, make_plan
+from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -143,7 +144,18 @@ def _build(
             network=settings.build_network,
             builder=settings.builder,
         )
-        return build_image(engine, request, tell)
+        try:
+            return build_image(engine, request, tell)
+        except RequirementsError as failure:
+            raise _by_line(failure, checked) from failure
+
+
+def _by_line(failure: RequirementsError, checked: CheckedModel) -> RequirementsError:
+    """What the installer said, as problems of the lines that are meant, where its words can be understood."""
+    said = failure.problems[0].details or ""
+    findings = explain_failure(said, checked.requirements, checked.config.python) if checked.config.python else None
+    found = [problem for problem in findings.problems if problem.where and problem.where.line] if findings else []
+    return RequirementsError([replace(problem, details=said) for problem in found]) if found else failure
 
 
 def _move_tag(engine: Engine, image_id: str, tag: str) -> None:

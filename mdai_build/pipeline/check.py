@@ -66,9 +66,9 @@ def check_model(path: Path, settings: Settings) -> CheckedModel:
 
 def _check_smoke_file(bundle: Bundle) -> None:
     if bundle.has(SMOKE_FILE):
-        from mdai_build.smoke.smoke_file import parse_smoke_file
+        from mdai_build.smoke.smoke_file import bundled_samples, parse_smoke_file
 
-        parse_smoke_file(bundle.read_text(SMOKE_FILE))
+        bundled_samples(parse_smoke_file(bundle.read_text(SMOKE_FILE)), (member.path for member in bundle.members))
 
 
 def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBuildError:
@@ -79,6 +79,7 @@ def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBu
 def summary(checked: CheckedModel) -> dict[str, object]:
     """What `check` found, JSON-ready."""
     return {
+        "format": 1,
         "bundle": checked.bundle.name,
         "kind": checked.bundle.kind,
         "files": len(checked.bundle.members),

@@ -28,6 +28,7 @@ from .values import (
     SmallRows,
     Violation,
     are_numbers,
+    are_pixels,
     cast,
     check_bytes,
     check_index,
@@ -331,7 +332,7 @@ def _check_mask(report: Report, place: str, mask: Any) -> None:
     bad_rows = 0
     width = len(mask[0]) if is_list(mask[0]) else -1
     for index, row in enumerate(mask):
-        if is_list(row) and len(row) == width and row and are_numbers(row, report.small_rows):
+        if is_list(row) and len(row) == width and row and are_pixels(row, report.small_rows):
             continue
         if bad_rows == _ROWS_REPORTED:
             report.add(place, "rows after {} are not listed".format(index - 1))
@@ -345,7 +346,7 @@ def _check_mask(report: Report, place: str, mask: Any) -> None:
         elif len(row) != width:
             report.add(row_place, "has {} pixels and the first row {}".format(len(row), max(width, 0)))
         else:
-            report_numbers(report, row, (row_place + "[{}]").format)
+            report_numbers(report, row, (row_place + "[{}]").format, bools=True)
 
 
 def _check_vertices(report: Report, place: str, vertices: Any) -> None:

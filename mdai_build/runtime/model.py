@@ -58,9 +58,9 @@ def set_import_path(root: str, mdai_folder: str) -> None:
 
 
 def folders_of(root: str) -> Iterator[str]:
-    """All folders under the root; hidden ones other than ``.mdai``, and ``__pycache__``, are left out."""
+    """All folders under the root, hidden ones too (interface document, "Explicit additions of folders to sys.path")."""
     for folder, names, _ in os.walk(root):
-        names[:] = [name for name in names if name == ".mdai" or not name.startswith((".", "__pycache__"))]
+        names[:] = [name for name in names if name not in (".git", "__pycache__")]
         yield folder
 
 

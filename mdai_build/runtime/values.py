@@ -65,9 +65,15 @@ def are_numbers(values: Sequence[Any], small: SmallRows | None = None) -> bool:
     return _mixed_in_range(values) or all(map(_is_number, values))
 
 
-def report_numbers(report: Report, values: Sequence[Any], place: Callable[[int], str]) -> None:
+def are_pixels(values: Sequence[Any], small: SmallRows | None = None) -> bool:
+    """Whether all are such numbers or bools: a mask from a comparison, made a list with ``.tolist()``, holds bools."""
+    return are_numbers(values, small) or all(map(_is_pixel, values))
+
+
+def report_numbers(report: Report, values: Sequence[Any], place: Callable[[int], str], bools: bool = False) -> None:
     """Reports the first value that is no number as above, and how many more there are."""
-    bad = [index for index, value in enumerate(values) if not _is_number(value)]
+    is_right = _is_pixel if bools else _is_number
+    bad = [index for index, value in enumerate(values) if not is_right(value)]
     first = values[bad[0]]
     if isinstance(first, float) and not math.isfinite(first):
         message = "expected a finite number"
@@ -126,6 +132,10 @@ def _is_number(value: Any) -> bool:
     if is_plain(value, float):
         return math.isfinite(value)
     return is_plain(value, int) and _INTEGER_RANGE[0] <= value < _INTEGER_RANGE[1]
+
+
+def _is_pixel(value: Any) -> bool:
+    return type(value) is bool or _is_number(value)
 
 
 # ---- single values ----

@@ -6,6 +6,7 @@ image, coordinates lie in it, frames exist, classes and label kinds are those of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,22 @@ def _shortened(problems: list[Problem], request: SmokeRequest) -> tuple[Problem,
     return (*problems[:_MOST_PROBLEMS], rest)
 
 
+# How the files begin (PNG, 5.2; JPEG, B.1.1.3; DICOM PS3.10, 7.1), what was expected, what to do.
+_IMAGE_STARTS: dict[Any, tuple[re.Pattern[bytes], str, str]] = {
+    "IMAGE": (
+        re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff"),
+        "the bytes of a PNG or JPEG file",
+        'image.save(buffer, format="PNG"), then buffer.getvalue()',
+    ),
+    "DICOM": (
+        re.compile(rb".{128}DICM", re.DOTALL),
+        "the bytes of a DICOM file",
+        "ds.save_as(buffer, enforce_file_format=True), or write_like_original=False before pydicom 3; "
+        "then buffer.getvalue()",
+    ),
+}
+
+
 class _OutputCheck:
     """The checks of one output; each yields problems, and whether they are severe."""
 
@@ -126,6 +143,7 @@ class _OutputCheck:
             yield from self._frame()
             yield from self._missing_uids()
             yield from self._geometry()
+        yield from self._images()
         if self.request.own_labels and self.output.get("type") == "ANNOTATION":
             yield from self._labels()
 
@@ -203,6 +221,23 @@ class _OutputCheck:
                 ),
                 True,
             )
+
+    def _images(self) -> Iterator[tuple[Problem, bool]]:
+        kind = self.output.get("type")
+        for index, content in enumerate(self.output.get("images") or () if kind in _IMAGE_STARTS else ()):
+            start, expected, next_step = _IMAGE_STARTS[kind]
+            if not start.match(content):
+                yield (
+                    self._problem(
+                        "no-image",
+                        f"images[{index}]",
+                        f"holds no such image: {len(content)} bytes that begin with {bytes(content[:8])!r}",
+                        expected,
+                        next_step,
+                    ),
+                    True,
+                )
+                return
 
     def _geometry(self) -> Iterator[tuple[Problem, bool]]:
         if self.kind not in _LOCAL_KINDS or not self.files:

@@ -35,15 +35,15 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "os.path.dirname(os.path.dirname(__file__))",
     ),
     (
-        r"FileNotFoundError: .*?'([^']+)'",
+        r"FileNotFoundError: [^'\n]*'([^'\n]+)'",
         "put `{0}` into the archive, and build its path from os.path.dirname(os.path.dirname(__file__))",
     ),
     (
-        r"Read-only file system: '([^']*)'",
+        r"Read-only file system: '([^'\n]*)'",
         "the image's file system is read-only: write to tempfile.gettempdir() instead of `{0}`",
     ),
     (
-        r"PermissionError: .*'([^']*)'",
+        r"PermissionError: [^'\n]*'([^'\n]*)'",
         "the model runs as a user without rights on `{0}`: write to tempfile.gettempdir()",
     ),
     (

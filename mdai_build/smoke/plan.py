@@ -74,7 +74,9 @@ def make_smoke_plan(
     elif smoke_file is not None and smoke_file.samples and unpacked is not None:
         from mdai_build.smoke.smoke_file import bundled_samples
 
-        requests, warnings = _own_requests(bundled_samples(smoke_file, unpacked), scope, given, SMOKE_FILE)
+        sources = {file.path: file.source for file in unpacked.files}
+        chosen = {path: sources[path] for path in bundled_samples(smoke_file, sources)}
+        requests, warnings = _own_requests(chosen, scope, given, SMOKE_FILE)
     else:
         from mdai_build.smoke.samples import synthetic_requests
 

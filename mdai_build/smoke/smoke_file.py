@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
@@ -18,8 +17,6 @@ from mdai_build.smoke.request import Scope
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-    from mdai_build.bundle import UnpackedBundle
 
 
 _Place = tuple[str | int, ...]
@@ -187,21 +184,21 @@ def _fields_at(place: _Place) -> list[str]:
     return list((models.get(names[-1], SmokeFile) if names else SmokeFile).model_fields)
 
 
-def bundled_samples(smoke_file: SmokeFile, unpacked: UnpackedBundle) -> dict[str, Path]:
-    """The files of the bundle that `samples` names, by path.
+def bundled_samples(smoke_file: SmokeFile, paths: Iterable[str]) -> tuple[str, ...]:
+    """The files of the bundle, whose `paths` are given, that `samples` names.
 
     Raises:
         BundleError: an entry that names no file of the bundle.
     """
-    sources = {file.path: file.source for file in unpacked.files}
-    found: dict[str, Path] = {}
+    members = tuple(paths)
+    found: set[str] = set()
     problems = []
     for entry in smoke_file.samples:
         name = posixpath.normpath(entry.replace("\\", "/"))
         if name == ".":
-            matching = list(sources)
+            matching = list(members)
         else:
-            matching = [p for p in sources if p == name or p.startswith(name + "/") or fnmatchcase(p, name)]
+            matching = [p for p in members if p == name or p.startswith(name + "/") or fnmatchcase(p, name)]
         if not matching:
             problems.append(
                 Problem(
@@ -212,7 +209,7 @@ def bundled_samples(smoke_file: SmokeFile, unpacked: UnpackedBundle) -> dict[str
                     next_step="add the files to the bundle, or correct the path",
                 )
             )
-        found.update({path: sources[path] for path in sorted(matching)})
+        found.update(matching)
     if problems:
         raise BundleError(problems)
-    return found
+    return tuple(sorted(found))

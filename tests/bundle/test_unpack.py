@@ -182,7 +182,7 @@ def test_a_damaged_object_is_written_anew(making, tmp_path: Path, store: Path, d
         victim.symlink_to("/etc/passwd")
     again = unpack_bundle(read_bundle(path), store)
     assert contents(again) == making.model
-    assert stat.S_IMODE(victim.lstat().st_mode) == 0o444
+    assert stat.S_IMODE(victim.lstat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"[]", b"null", b'{"format": "mdai-build bundle 1"}', b"\xff"])

@@ -88,7 +88,7 @@ def test_execute_bits_survive_and_no_other_bits_do(making, tmp_path: Path) -> No
     bundle = read_bundle(path)
     assert [member.path for member in bundle.members if member.executable] == ["run.sh"]
     for file in unpack_bundle(bundle, tmp_path / "store").files:
-        assert stat.S_IMODE(file.source.stat().st_mode) == (0o555 if file.path == "run.sh" else 0o444)
+        assert stat.S_IMODE(file.source.stat().st_mode) == (0o755 if file.path == "run.sh" else 0o644)
 
 
 def test_a_name_given_twice_is_refused(making, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_the_import_path_begins_with_the_bundle_and_ends_with_its_folders(
     monkeypatch.setattr(sys, "path", [runtime, "/usr/lib/python", str(tmp_path)])
     root = str(tmp_path)
     model.set_import_path(root, root + "/.mdai")
-    folders = [f"{root}/{name}" for name in (".mdai/sub", "a", "b", "b/deep")]
+    folders = [f"{root}/{name}" for name in (".mdai/sub", "a", "a/.hidden", "a/.hidden/x", "b", "b/deep")]
     assert sys.path == [root, root + "/.mdai", "/usr/lib/python", *folders]
 
 

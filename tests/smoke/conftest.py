@@ -12,13 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgpack
 import pytest
 
+from mdai_build.engine import find_python, install_server_packages
 from mdai_build.engine.target import TargetState
+from mdai_build.resources import resource
+from mdai_build.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "mdai_build" / "runtime" / "__main__.py"
+
+
+def _server_packages() -> Path:
+    python = find_python(sys.executable)
+    pins = resource("base_images", "server", f"py{python.version.replace('.', '')}.txt")
+    return install_server_packages(python, pins, load_settings().cache_folder / "server-packages")
 
 
 class LocalTarget:
@@ -32,8 +40,7 @@ class LocalTarget:
             env={
                 "PATH": os.environ["PATH"],
                 "MDAI_MODEL_ROOT": str(model_root),
-                # The test environment has the server's packages; in an image they lie in a folder of their own.
-                "MDAI_SERVER_PACKAGES": str(Path(msgpack.__file__).parents[1]),
+                "MDAI_SERVER_PACKAGES": str(_server_packages()),
                 "MDAI_HOST": "127.0.0.1",
                 "MDAI_PORT": "0",
             },

@@ -111,12 +111,12 @@ def unpacked(tmp_path: Path) -> UnpackedBundle:
     ],
 )
 def test_samples_are_found_in_the_bundle(unpacked: UnpackedBundle, entry: str, found: list[str]) -> None:
-    assert list(bundled_samples(SmokeFile(samples=[entry]), unpacked)) == found
+    assert list(bundled_samples(SmokeFile(samples=[entry]), [file.path for file in unpacked.files])) == found
 
 
 @pytest.mark.parametrize("entry", ["sample", "/etc/passwd", "../secret", "samples/c"])
 def test_samples_outside_the_bundle_are_not_found(unpacked: UnpackedBundle, entry: str) -> None:
     with pytest.raises(BundleError) as caught:
-        bundled_samples(SmokeFile(samples=[entry]), unpacked)
+        bundled_samples(SmokeFile(samples=[entry]), [file.path for file in unpacked.files])
     assert entry in caught.value.problems[0].what
     assert caught.value.problems[0].where is not None and caught.value.problems[0].where.file == SMOKE_FILE
