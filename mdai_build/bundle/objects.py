@@ -25,6 +25,8 @@ from typing import Protocol
 
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
 
+# As the files will be in an image, where a model may copy one and write to its copy.
+_PLAIN, _EXECUTABLE = 0o644, 0o755
 CHUNK = 1024 * 1024
 _SHA256 = re.compile("[0-9a-f]{64}")
 _GUESSED_FROM_BYTES = 1024 * 1024
@@ -92,7 +94,8 @@ class ObjectStore:
             status = self.path_of(sha256, executable).lstat()
         except OSError:
             return False
-        return stat.S_ISREG(status.st_mode) and status.st_size == size and status.st_mtime_ns == object_time(sha256)
+        mode = stat.S_IFREG | (_EXECUTABLE if executable else _PLAIN)
+        return (status.st_mode, status.st_size, status.st_mtime_ns) == (mode, size, object_time(sha256))
 
     @contextlib.contextmanager
     def workplace(self) -> Iterator[Path]:
@@ -134,7 +137,7 @@ class ObjectStore:
                 part, following = following, stream.read(CHUNK)
             size = file.tell()
             sha256 = digest.hexdigest()
-            os.fchmod(file.fileno(), 0o755 if executable else 0o644)
+            os.fchmod(file.fileno(), _EXECUTABLE if executable else _PLAIN)
             os.utime(file.fileno(), ns=(object_time(sha256), object_time(sha256)))
         target = self.path_of(sha256, executable)
         if self.holds(sha256, executable, size):

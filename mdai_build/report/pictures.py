@@ -283,7 +283,8 @@ def _save_extras(
                 image, _ = render(content)
                 image.save(path, compress_level=3)
             except (NotDrawableError, OSError) as error:
-                _LOG.warning("pictures: %s of %s outputs[%d] was not drawn: %s", name, stem, index, error)
+                # What is no image is a problem of the smoke test already.
+                _LOG.info("pictures: %s of %s outputs[%d] was not drawn: %s", name, stem, index, error)
                 continue
             yield path, index, image
 
