@@ -29,7 +29,7 @@ class MDAIModel:
         if do == "die":
             os._exit(3)
         if do == "bad":
-            return [{"type": "ANNOTATION", "study_uid": "1", "class_index": 0, "data": {"mask": [[0, True]]}}]
+            return [{"type": "ANNOTATION", "study_uid": "1", "class_index": 0, "data": {"mask": [[0, None]]}}]
         note = "%s %s %s" % (NAME, sys.path[:2] == [self.root, self.root + "/.mdai"], "msgpack" in sys.modules)
         content = data["files"][0]["content"]
         return [
