@@ -6,8 +6,10 @@ A template sees the plan and nothing else; the same plan renders to the same byt
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +19,12 @@ from mdai_build.config import ModelConfig
 from mdai_build.errors import BundleError, Location, Problem, UsageError
 from mdai_build.parents import Parent
 from mdai_build.requirements import Requirements, constraint_file, install_file, installer_arguments, vcs_lines
+from mdai_build.resources import resources_digest
 from mdai_build.settings import Settings
 
 LABEL_PREFIX = "io.mdai-build."
+CONTENT_LABEL = LABEL_PREFIX + "content"
+"""On an image that `build` made: the `content_digest` that it was made from."""
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"
 WEIGHTS_FROM_BYTES = 1024 * 1024
 """Files from this size on count as weights and get a layer of their own, so that a change of code copies none."""
@@ -112,6 +117,15 @@ def make_plan(
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),
     )
+
+
+def content_digest(plan: BuildPlan, parents: Iterable[str]) -> str:
+    """What tells an image that is there already from one that has to be built: the digest of all that goes into it.
+
+    The plan holds the digest of the bundle's every byte. `parents` are the ids of the images that it starts from.
+    """
+    content = json.dumps([dataclasses.asdict(plan), resources_digest(), list(parents)])
+    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -20,3 +22,22 @@ def resource(*parts: str) -> Path:
 def runtime_folder() -> Path:
     """The package folder that runs inside an image."""
     return _PACKAGE / "runtime"
+
+
+@cache
+def resources_digest() -> str:
+    """SHA-256 of all that an image is made from besides its plan: templates, pins, and what runs inside it."""
+    digest = hashlib.sha256()
+    pins = resource("base_images")
+    files = {file.name: file for file in pins.glob("*.txt")}
+    for name, folder in (
+        ("templates", resource("templates")),
+        ("preinstalled", pins / "preinstalled"),
+        ("server", pins / "server"),
+        ("runtime", runtime_folder()),
+    ):
+        found = (file for file in folder.rglob("*") if file.suffix in (".j2", ".txt", ".py"))
+        files |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in found}
+    for name in sorted(files):
+        digest.update(f"{name}\0{hashlib.sha256(files[name].read_bytes()).hexdigest()}\0".encode())
+    return digest.hexdigest()

@@ -127,6 +127,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @model_argument
 @click.option("-t", "--tag", help="Name of the image; default: mdai-build/NAME:latest.")
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
+@click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
 @parent_options
 @engine_options
 @smoke_options
@@ -136,6 +137,7 @@ def build(
     model: Path,
     tag: str | None,
     no_test: bool,
+    no_cache: bool,
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
@@ -155,7 +157,7 @@ def build(
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, trial=Trial(samples, scope, out)),
+            BuildOptions(tag=tag, test=not no_test, fresh=no_cache, trial=Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )

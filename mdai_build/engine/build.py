@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,10 @@ class BuildRequest:
     proxies: tuple[tuple[str, str], ...] = ()
     network: str | None = None
     builder: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    """Beside those of the Dockerfile: a change of these rebuilds no step."""
+    fresh: bool = False
+    """Whether to run every step, whatever the cache has."""
 
 
 @dataclass
@@ -137,27 +142,52 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     begun = time.monotonic()
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
-        image_id = Path(scratch, "image-id")
-        with started(_command(engine, request, image_id), engine.environment) as process:
+        metadata = Path(scratch, "metadata.json")
+        with started(_command(engine, request, metadata), engine.environment) as process:
             _follow(process.stdout or (), progress, on_step)
             exit_code = process.wait()
         if exit_code != 0:
             raise build_failure(progress)
         return BuildResult(
-            image_id=image_id.read_text(encoding="utf-8").strip(),
+            image_id=_image_id(engine, json.loads(metadata.read_bytes())),
             stages=progress.stages(),
             seconds=time.monotonic() - begun,
         )
 
 
-def _command(engine: Engine, request: BuildRequest, image_id: Path) -> list[str]:
-    words = ["buildx", "build", "--progress=plain", "--load", f"--iidfile={image_id}", "--provenance=false"]
+def _image_id(engine: Engine, metadata: Mapping[str, str]) -> str:
+    """The id under which the engine holds the image: on the containerd image store that of its manifest, else of its
+    config.
+    """
+    names = ("containerimage.digest", "containerimage.config.digest")
+    found = (engine.image(metadata[name]) for name in names if name in metadata)
+    facts = next((facts for facts in found if facts is not None), None)
+    if facts is None:
+        raise UnavailableError(
+            Problem(
+                code="engine.not-loaded",
+                what="the builder built the image, but the engine does not have it",
+                next_step="use a builder of this engine: leave out --builder",
+                details=json.dumps(metadata, indent=2),
+            )
+        )
+    return facts.id
+
+
+def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]:
+    # A local image gains nothing from being compressed, which takes longer than all else on a large one.
+    output = "--output=type=docker,compression=uncompressed"
+    words = ["buildx", "build", "--progress=plain", output, f"--metadata-file={metadata}", "--provenance=false"]
     if request.builder:
         words.append(f"--builder={request.builder}")
     if request.network:
         words.append(f"--network={request.network}")
     for name, file in request.secrets:
         words.append(f"--secret=id={name},src={file}")
+    if request.fresh:
+        words.append("--no-cache")
+    for name, value in request.labels:
+        words.append(f"--label={name}={value}")
     for name, value in request.proxies:
         words.append(f"--build-arg={name}={value}")
     return engine.command(*words, str(request.context))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import docker
 import docker.errors
@@ -68,6 +68,12 @@ class Engine:
             tags=tuple(attributes.get("RepoTags") or ()),
             labels=dict((attributes.get("Config") or {}).get("Labels") or {}),
         )
+
+    def image_labelled(self, name: str, value: str) -> ImageFacts | None:
+        """An image with this label, or None."""
+        with engine_words():
+            found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
+        return self.image(found[0]) if found else None
 
     def tag(self, image_id: str, reference: str) -> None:
         """Points a tag at an image; an image that had it before keeps its id alone."""

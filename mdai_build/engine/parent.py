@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.connection import Engine, ImageFacts, engine_words, require_image
 from mdai_build.errors import Problem, UnavailableError
 
 _MIB = 1024 * 1024
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.I | re.M)
 
 
-def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], None]) -> None:
+def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:
     """Pulls a parent image that the engine does not hold; `on_progress` is told how far it is.
 
     Raises:
         UnavailableError: it is not there and cannot be pulled.
     """
-    if engine.image(reference) is not None:
-        return
+    if (facts := engine.image(reference)) is not None:
+        return facts
     if reference.startswith("mdai-build/"):
         raise UnavailableError(
             Problem(
@@ -44,6 +44,7 @@ def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], N
         if error.problems[0].code == "engine.no-parent":
             raise
         raise _missing(reference, error.problems[0].what) from error
+    return require_image(engine, reference)
 
 
 def stages_from(dockerfile: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
-from mdai_build.plan import LABEL_PREFIX, BuildPlan, CaBundle, make_plan
+from mdai_build.plan import CONTENT_LABEL, LABEL_PREFIX, BuildPlan, CaBundle, content_digest, make_plan
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
@@ -69,6 +69,8 @@ class BuildOptions:
     tag: str | None = None
     """The image's tag; default: `mdai-build/NAME:latest`."""
     test: bool = True
+    fresh: bool = False
+    """Whether to build every step anew, even where nothing changed."""
     trial: Trial = field(default_factory=Trial)
 
 
@@ -90,7 +92,12 @@ def build_model(
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
     engine = connect(settings.engine_folder)
     unpacked, plan = plan_model(checked, settings, tell)
-    built = _build(engine, checked, plan, unpacked, settings, tell)
+    digest = content_digest(plan, _ensure_parents(engine, plan, tell))
+    built = None if options.fresh else _built_before(engine, tag, digest)
+    if built is None:
+        built = _build(engine, checked, plan, unpacked, settings, digest, options.fresh, tell)
+    else:
+        tell("nothing changed: the image is there already")
     outcome: Outcome | None = None
     facts = engine.image(built.image_id)
     kept = False
@@ -119,20 +126,37 @@ def build_model(
     )
 
 
+def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
+    """The ids of the images that a build starts from, pulled where they are not there."""
+    from mdai_build.engine import ensure_parent, stages_from
+
+    parents = stages_from(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
+    return [ensure_parent(engine, parent, tell).id for parent in parents]
+
+
+def _built_before(engine: Engine, tag: str, digest: str) -> BuildResult | None:
+    """The image that was made from the very same content, if it is still there."""
+    from mdai_build.engine import BuildResult
+
+    facts = engine.image(tag)
+    if facts is None or facts.labels.get(CONTENT_LABEL) != digest:
+        facts = engine.image_labelled(CONTENT_LABEL, digest)
+    return BuildResult(image_id=facts.id, stages=(), seconds=0.0) if facts else None
+
+
 def _build(
     engine: Engine,
     checked: CheckedModel,
     plan: BuildPlan,
     unpacked: UnpackedBundle,
     settings: Settings,
+    digest: str,
+    fresh: bool,
     tell: Tell,
 ) -> BuildResult:
     from mdai_build.context import context_folder, write_context
-    from mdai_build.engine import BuildRequest, build_image, ensure_parent, stages_from
+    from mdai_build.engine import BuildRequest, build_image
 
-    parents = stages_from(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
-    for parent in parents:
-        ensure_parent(engine, parent, tell)
     contexts = settings.cache_folder / "contexts"
     with context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder:
         write_context(plan, unpacked, folder)
@@ -143,6 +167,8 @@ def _build(
             proxies=tuple(sorted(settings.proxies.items())),
             network=settings.build_network,
             builder=settings.builder,
+            labels=((CONTENT_LABEL, digest),),
+            fresh=fresh,
         )
         try:
             return build_image(engine, request, tell)

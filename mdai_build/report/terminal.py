@@ -102,8 +102,9 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
     on.print()
     verdict = Text()
     if report.exit_code == 0 and report.image is not None:
-        tested = "built and tested" if report.smoke is not None else "built, not tested"
-        verdict.append(f"{tested} in {duration(report.seconds_total)}: ", style="bold green")
+        built = "built" if report.stages else "unchanged"
+        tested = " and tested" if report.smoke is not None else ", not tested"
+        verdict.append(f"{built}{tested} in {duration(report.seconds_total)}: ", style="bold green")
         verdict.append(report.image.reference, style="bold")
     else:
         verdict.append(f"the smoke test failed after {duration(report.seconds_total)}", style="bold red")

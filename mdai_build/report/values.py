@@ -46,6 +46,7 @@ class BuildReport:
     """None when no image was kept, since its smoke test failed."""
     parent: ParentReport
     stages: tuple[StageReport, ...]
+    """Empty when nothing had changed: the image was there already."""
     warnings: tuple[Problem, ...]
     smoke: SmokeResult | None
     """None when no smoke test was asked for."""

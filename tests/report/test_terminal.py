@@ -110,7 +110,7 @@ def test_a_failed_report_ends_with_the_errors(capsys: pytest.CaptureFixture[str]
 def test_an_untested_image_says_so(capsys: pytest.CaptureFixture[str], report: BuildReport) -> None:
     untested = BuildReport(report.image, report.parent, (), (), None, (), 3.0, 0)
     terminal.print_report(untested)
-    assert "built, not tested in 3.0 s" in capsys.readouterr().out
+    assert "unchanged, not tested in 3.0 s" in capsys.readouterr().out
 
 
 def test_standard_output_stays_free_for_json(capsys: pytest.CaptureFixture[str], report: BuildReport) -> None:
