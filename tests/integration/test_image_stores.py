@@ -1,4 +1,4 @@
-"""The main job on the other image store: engines hold images by their config (overlay2) or by their manifest (containerd).
+"""The main job on the other image store: overlay2 holds images by their config, containerd by their manifest.
 
 Debian's engine starts on overlay2, new installs of Docker on containerd. A second private engine is started here.
 """
