@@ -180,12 +180,12 @@ def _check_optional(
 
 
 def _check_output(report: Report, place: str, output: Any) -> None:
-    if not isinstance(output, dict):
-        report.add(place, "expected a dict", output)
+    if not is_plain(output, dict):
+        report.add(place, "expected a dict" + cast(output, "dict"), output)
         return
     check_keys(report, place, output, _OUTPUT_KEYS)
     kind = output.get("type")
-    if not isinstance(kind, str) or kind not in OUTPUT_TYPES:
+    if not is_plain(kind, str) or kind not in OUTPUT_TYPES:
         names = ", ".join(repr(name) for name in OUTPUT_TYPES)
         if "type" in output:
             report.add(place + ".type", "expected one of {}".format(names), kind)
@@ -214,7 +214,7 @@ def _check_probability(report: Report, place: str, value: Any) -> None:
     seen = set()
     for index, item in enumerate(value):
         item_place = "{}[{}]".format(place, index)
-        if not isinstance(item, dict):
+        if not is_plain(item, dict):
             report.add(item_place, 'expected {"class_index": int, "probability": float}', item)
             continue
         check_keys(report, item_place, item, ("class_index", "probability"), required=True)
@@ -235,7 +235,7 @@ def _check_probability_value(report: Report, place: str, value: Any) -> None:
 
 
 def _check_note(report: Report, place: str, value: Any) -> None:
-    if not isinstance(value, dict):
+    if not is_plain(value, dict):
         check_text(report, place, value, "a string, or a dict with the keys `input` and `output`")
         return
     check_keys(report, place, value, ("input", "output"), required=True)
@@ -246,8 +246,8 @@ def _check_note(report: Report, place: str, value: Any) -> None:
 
 def _check_explanations(report: Report, place: str, value: Any) -> None:
     for item_place, item in items(report, place, value, "a list of dicts"):
-        if not isinstance(item, dict):
-            report.add(item_place, "expected a dict", item)
+        if not is_plain(item, dict):
+            report.add(item_place, "expected a dict" + cast(item, "dict"), item)
             continue
         if not item:
             continue
@@ -270,8 +270,8 @@ def _check_images(report: Report, place: str, value: Any) -> None:
 
 
 def _check_image_output_tags(report: Report, place: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        report.add(place, "expected a dict", value)
+    if not is_plain(value, dict):
+        report.add(place, "expected a dict" + cast(value, "dict"), value)
         return
     check_keys(report, place, value, _IMAGE_OUTPUT_TAGS)
     for key in _IMAGE_OUTPUT_TAGS:
@@ -283,8 +283,8 @@ def _check_image_output_tags(report: Report, place: str, value: Any) -> None:
 
 
 def _check_data(report: Report, place: str, data: Any) -> None:
-    if not isinstance(data, dict):
-        report.add(place, "expected a dict", data)
+    if not is_plain(data, dict):
+        report.add(place, "expected a dict" + cast(data, "dict"), data)
         return
     known = tuple(sorted({key for keys in _DATA_KINDS.values() for key in keys}))
     check_keys(report, place, data, known)
