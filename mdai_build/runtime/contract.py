@@ -20,12 +20,14 @@ Decisions that the sources leave open, and why:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any, Callable, Iterable
 
 from .values import (
     Report,
     SmallRows,
+    TooMany,
     Violation,
     are_numbers,
     are_pixels,
@@ -76,13 +78,8 @@ def check_outputs(outputs: Any, limit: int = 20, small_rows: SmallRows | None = 
     bytes, by the row's id.
     """
     report = Report(limit, small_rows)
-    if is_list(outputs):
-        for index, output in enumerate(outputs):
-            _check_output(report, "outputs[{}]".format(index), output)
-    elif outputs is None:
-        report.add("outputs", "expected a list of dicts: `predict` has to end with `return outputs`", outputs)
-    else:
-        report.add("outputs", "expected a list of dicts" + cast(outputs, "list"), outputs)
+    with contextlib.suppress(TooMany):
+        _check_outputs(report, outputs)
     return report.result("outputs")
 
 
@@ -93,9 +90,33 @@ def check_request(data: Any, limit: int = 20) -> list[Violation]:
     the platform may add some; ``annotations``, ``label_classes`` and ``args`` may be absent or ``None``.
     """
     report = Report(limit)
+    with contextlib.suppress(TooMany):
+        _check_request(report, data)
+    return report.result("request")
+
+
+def describe(violations: Iterable[Violation]) -> str:
+    """The violations as text, one a line, for an error message."""
+    return "\n".join("  {}".format(violation) for violation in violations)
+
+
+def _check_outputs(report: Report, outputs: Any) -> None:
+    if is_list(outputs):
+        for index, output in enumerate(outputs):
+            _check_output(report, "outputs[{}]".format(index), output)
+    elif outputs is None:
+        report.add("outputs", "expected a list of dicts: `predict` has to end with `return outputs`", outputs)
+    else:
+        report.add("outputs", "expected a list of dicts" + cast(outputs, "list"), outputs)
+
+
+# ---- the request ----
+
+
+def _check_request(report: Report, data: Any) -> None:
     if not isinstance(data, dict):
         report.add("request", "expected a map with the key `files`", data)
-        return report.result("request")
+        return
     if is_list(data.get("files")):
         for index, file in enumerate(data["files"]):
             _check_input_file(report, "request.files[{}]".format(index), file)
@@ -122,15 +143,7 @@ def check_request(data: Any, limit: int = 20) -> list[Violation]:
                 report.add("request.args", "expected names that are strings", name)
     elif args is not None:
         report.add("request.args", "expected a map of name to value", args)
-    return report.result("request")
 
-
-def describe(violations: Iterable[Violation]) -> str:
-    """The violations as text, one a line, for an error message."""
-    return "\n".join("  {}".format(violation) for violation in violations)
-
-
-# ---- the request ----
 
 _ANNOTATION_STRINGS = ("id", "label_id", "study_uid", "series_uid", "instance_uid", "parent_id")
 _LABEL_STRINGS = ("id", "name", "type", "scope", "annotation_mode", "short_name", "description", "parent_id")

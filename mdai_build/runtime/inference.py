@@ -18,6 +18,7 @@ from .status import Status
 from .supervisor import FAILED, Answer, Job, Supervisor
 
 _MSGPACK = "application/msgpack"
+_AT_MOST = "at most half of the container's memory"
 _RETRY_SECONDS = 5
 _DISCARD_SECONDS = 10.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -48,7 +49,7 @@ class Server(NamedTuple):
 
 
 class Room:
-    """The bytes of all bodies that are held at once, under a limit."""
+    """The bytes of all bodies and answers that are held at once; bodies are taken up to a limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -60,11 +61,19 @@ class Room:
         ``own`` is what the same body has taken already.
         """
         if self._held > own and self._held + size > self._limit:
-            raise Refusal(503, f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES).\n", retry=True)
+            raise Refusal(
+                503,
+                f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES, {_AT_MOST}).\n",
+                retry=True,
+            )
 
     def take(self, size: int, own: int) -> None:
         """Accounts for so many bytes more; raises Refusal when they are too many."""
         self.check(size, own)
+        self.hold(size)
+
+    def hold(self, size: int) -> None:
+        """Accounts for an answer, which cannot be refused any more."""
         self._held += size
 
     def give_back(self, size: int) -> None:
@@ -142,7 +151,7 @@ class Inference:
     def _check_size(self, size: int) -> None:
         limit = self._server.settings.max_body_bytes
         if size > limit:
-            raise Refusal(413, f"The body is larger than {limit} bytes (MDAI_MAX_BODY_BYTES).\n")
+            raise Refusal(413, f"The body is larger than {limit} bytes (MDAI_MAX_BODY_BYTES, {_AT_MOST}).\n")
 
     async def _read_body(self, fd: int) -> None:
         limit = self._server.settings.body_timeout
@@ -192,16 +201,18 @@ class Inference:
             headers["mdai-failure"] = answer.step
             await respond(self._send, status, answer.text, headers=headers)
             return str(status)
+        self._server.room.hold(answer.size)
         try:
             await start_response(self._send, 200, answer.size, _MSGPACK, headers)
             limit = self._server.settings.body_timeout
             await while_it_moves(self._copy_answer(answer.fd, answer.size), lambda: self._sent, limit)
-        except (Stalled, EOFError) as error:
+        except (Stalled, EOFError, OSError) as error:
             # The response has begun; all that can be done is to end the connection before its announced length.
             self._server.log.write(f"the answer was not sent: {error!r}", request=self._identity)
             return "disconnected"
         finally:
             os.close(answer.fd)
+            self._server.room.give_back(answer.size)
         return "200"
 
     async def _copy_answer(self, fd: int, size: int) -> None:

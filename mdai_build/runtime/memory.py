@@ -11,6 +11,7 @@ from typing import Iterator, Union
 _MFD_CLOEXEC = 1
 _SYSCALL_NUMBERS = {"x86_64": 319, "aarch64": 279}
 _CHUNK_BYTES = 256 * 1024
+_TEXT_BYTES = 1024 * 1024
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -66,5 +67,5 @@ def chunks(fd: int, size: int) -> Iterator[bytes]:
 
 
 def text_of(fd: int) -> str:
-    """The file's whole content as text."""
-    return b"".join(chunks(fd, size_of(fd))).decode("utf-8", "replace")
+    """The file's content as text, of a huge one the begin."""
+    return b"".join(chunks(fd, min(size_of(fd), _TEXT_BYTES))).decode("utf-8", "replace")

@@ -18,6 +18,8 @@ from .settings import Settings
 
 STARTING, READY, BUSY, FAILED = "starting", "ready", "busy", "failed"
 STEPS = ("decode", "predict", "check", "encode")
+# What the worker may say of a request: it is done, or which step failed.
+_OUTCOMES = ("done", "request", "outputs", *STEPS)
 _IDLE_DEATHS = 3
 # An idle worker may run its exit handlers; one that leaves by itself, after its answer, may take longer.
 _GOODBYE_SECONDS = 0.5
@@ -270,12 +272,12 @@ class Supervisor:
     async def _take(self, worker: WorkerProcess, job: Job, message: Message) -> bool:
         content = message.content
         step, seconds = content.get("step"), content.get("seconds")
-        if content.get("id") != job.identity or not isinstance(step, str) or message.fd is None:
+        if content.get("id") != job.identity or step not in _OUTCOMES or message.fd is None:
             message.close()
             await worker.kill()
             job.finish(_failure("worker", "The worker process answered something else than it was asked.\n"))
             return False
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             self.peak_bytes = max(self.peak_bytes, int(content.get("peak_bytes", 0)))
         times = _times(seconds)
         if step == "done":

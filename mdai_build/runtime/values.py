@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterable, NamedTuple, Sequence
 SmallRows = Dict[int, bytes]
 
 _INTEGER_RANGE = (-(2**63), 2**64)
+_COUNTED = 1000
 # What marshal writes for a list of exact ints of 32 bits and floats, and of bools too.
 _NUMBERS = re.compile(rb".{5}(?:i.{4}|g.{8})*\Z", re.DOTALL)
 _PIXELS = re.compile(rb".{5}(?:i.{4}|g.{8}|[TF])*\Z", re.DOTALL)
@@ -50,8 +51,12 @@ class Violation(NamedTuple):
         return "{}: {}{}".format(self.path, self.message, found)
 
 
+class TooMany(Exception):
+    """So many violations that looking for more is a waste: a list may hold millions."""
+
+
 class Report:
-    """Collects violations up to a limit and counts the rest."""
+    """Collects violations up to a limit and counts the rest, up to another: ``add`` raises TooMany there."""
 
     def __init__(self, limit: int, small_rows: SmallRows | None = None) -> None:
         self.small_rows = small_rows
@@ -63,11 +68,14 @@ class Report:
         self._count += 1
         if self._count <= self._limit:
             self._found.append(Violation(path, message, _shown(found[0]) if found else ""))
+        if self._count == _COUNTED:
+            raise TooMany
 
     def result(self, root: str) -> list[Violation]:
         rest = self._count - len(self._found)
         if rest:
-            return [*self._found, Violation(root, "{} more problems are not listed".format(rest), "")]
+            number = "{}{}".format("at least " if self._count == _COUNTED else "", rest)
+            return [*self._found, Violation(root, number + " more problems are not listed", "")]
         return self._found
 
 
