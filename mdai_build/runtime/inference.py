@@ -55,21 +55,14 @@ class Room:
         self._limit = limit
         self._held = 0
 
-    def check(self, size: int, own: int = 0) -> None:
-        """Raises Refusal when so many bytes more are too many; a body that is alone always fits.
+    def take(self, size: int, own: int) -> None:
+        """Accounts for so many bytes more; raises Refusal when they are too many; a body that is alone always fits.
 
         ``own`` is what the same body has taken already.
         """
         if self._held > own and self._held + size > self._limit:
-            raise Refusal(
-                503,
-                f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES, {_AT_MOST}).\n",
-                retry=True,
-            )
-
-    def take(self, size: int, own: int) -> None:
-        """Accounts for so many bytes more; raises Refusal when they are too many."""
-        self.check(size, own)
+            text = f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES, {_AT_MOST}).\n"
+            raise Refusal(503, text, retry=True)
         self.hold(size)
 
     def hold(self, size: int) -> None:
@@ -93,6 +86,7 @@ class Inference:
         self._started = time.monotonic()
         self._body_complete = False
         self._received = 0
+        self._room = 0
         self._sent = 0
         self._job: Job | None = None
 
@@ -111,7 +105,13 @@ class Inference:
         self._log(code, seconds)
 
     async def _answer(self) -> Answer:
-        self._admit()
+        try:
+            self._admit()
+            return await self._have_answered()
+        finally:
+            self._server.room.give_back(self._room)
+
+    async def _have_answered(self) -> Answer:
         try:
             body = memory_file("request")
         except OSError as error:
@@ -125,7 +125,6 @@ class Inference:
             self._server.supervisor.submit(job)
             return await self._wait_for(job)
         finally:
-            self._server.room.give_back(self._received)
             if self._job is None:
                 job.close_body()
             elif not job.answer.done():
@@ -146,7 +145,14 @@ class Inference:
         announced = self._headers.get("content-length", "0")
         size = int(announced) if announced.isdigit() else 0
         self._check_size(size)
-        self._server.room.check(size)
+        # All of it now: of many that come together, those that fit are served rather than each refused half way.
+        self._take_room(size)
+
+    def _take_room(self, size: int) -> None:
+        """Has this request hold room for so many bytes; raises Refusal when there is none."""
+        if size > self._room:
+            self._server.room.take(size - self._room, self._room)
+            self._room = size
 
     def _check_size(self, size: int) -> None:
         limit = self._server.settings.max_body_bytes
@@ -164,7 +170,7 @@ class Inference:
         while not self._body_complete:
             chunk = await self._receive_chunk()
             self._check_size(self._received + len(chunk))
-            self._server.room.take(len(chunk), self._received)
+            self._take_room(self._received + len(chunk))
             self._received += len(chunk)
             try:
                 write_all(fd, chunk)

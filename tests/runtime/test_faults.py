@@ -112,6 +112,7 @@ def test_a_model_that_speaks_in_the_workers_name_harms_itself_alone(says: str, s
     response = server.post(SPEAKS, says=says)
     assert response.status_code == (200 if "done" in says and "another" not in says else 500)
     assert "x-own" not in response.headers
+    server.wait(lambda: server.status()["worker_restarts"] == 1)
     assert server.outputs(note="mine")[0]["note"] == "mine"
     assert server.get("/metrics").status_code == 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import random
 import re
@@ -210,6 +211,19 @@ def test_bodies_that_wait_are_limited_together(serve: Any, pool: concurrent.futu
     assert refused.status_code == 503
     assert "MDAI_MAX_HELD_BYTES" in refused.text
     assert [running.result().status_code, held.result().status_code] == [200, 200]
+
+
+def test_of_bodies_that_arrive_together_those_that_fit_are_served(serve: Any) -> None:
+    server = serve(MDAI_MAX_HELD_BYTES="1M").until_ready()
+    content = body("", note="x" * 400_000)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(4)]
+        for part in (HEAD + b"content-length: %d\r\n\r\n" % len(content), content[:300_000], content[300_000:]):
+            for client in clients:
+                client.sendall(part)
+        codes = [read_answer(client).split()[1] for client in clients]
+    assert sorted(codes)[:2] == [b"200", b"200"]
+    assert server.post_body(content).status_code == 200
 
 
 def test_a_client_that_stalls_is_given_up(serve: Any) -> None:
