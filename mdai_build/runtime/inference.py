@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import time
 import uuid
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .asgi import Receive, Scope, Send, Stalled, respond, start_response, while_it_moves
 from .log import Log
-from .memory import chunks, memory_file, write_all
+from .memory import chunks, close_file, memory_file, write_all
 from .settings import Settings
 from .status import Status
 from .supervisor import FAILED, Answer, Job, Supervisor
@@ -217,7 +216,7 @@ class Inference:
             self._server.log.write(f"the answer was not sent: {error!r}", request=self._identity)
             return "disconnected"
         finally:
-            os.close(answer.fd)
+            close_file(answer.fd)
             self._server.room.give_back(answer.size)
         return "200"
 

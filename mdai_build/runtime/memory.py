@@ -6,12 +6,14 @@ import ctypes
 import os
 import platform
 import tempfile
+import threading
 from typing import Iterator, Union
 
 _MFD_CLOEXEC = 1
 _SYSCALL_NUMBERS = {"x86_64": 319, "aarch64": 279}
 _CHUNK_BYTES = 256 * 1024
 _TEXT_BYTES = 1024 * 1024
+_LARGE_BYTES = 16 * 1024 * 1024
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -48,6 +50,14 @@ def write_all(fd: int, data: Buffer) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def close_file(fd: int) -> None:
+    """Closes a memory file; a large one in a thread, since the kernel takes tenths of a second to free a gigabyte."""
+    if size_of(fd) < _LARGE_BYTES:
+        os.close(fd)
+    else:
+        threading.Thread(target=os.close, args=(fd,), name="close", daemon=True).start()
 
 
 def size_of(fd: int) -> int:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import os
 import time
 from typing import Any, NamedTuple
 
 from .channel import Message
 from .log import Log
-from .memory import size_of, text_of
+from .memory import close_file, size_of, text_of
 from .process import WorkerLost, WorkerProcess
 from .processes import Reaper
 from .settings import Settings
@@ -53,7 +52,7 @@ class Job:
 
     def close_body(self) -> None:
         if self.body is not None:
-            os.close(self.body)
+            close_file(self.body)
             self.body = None
 
     def finish(self, answer: Answer) -> None:
@@ -62,7 +61,7 @@ class Job:
         if not self.answer.done():
             self.answer.set_result(answer)
         elif answer.fd is not None:
-            os.close(answer.fd)
+            close_file(answer.fd)
 
 
 class Supervisor:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def test_memory_files(fd: int) -> None:
     assert not os.get_inheritable(fd)
     with pytest.raises(EOFError):
         list(memory.chunks(fd, len(content) + 4))
+
+
+def test_a_large_file_is_closed_by_the_way() -> None:
+    """While a gigabyte is freed, the event loop would answer nobody."""
+    fd = memory.memory_file("test")
+    os.ftruncate(fd, 64 * 2**20)
+    memory.close_file(fd)
+    deadline = time.monotonic() + 5
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        while time.monotonic() < deadline:
+            os.fstat(fd)
 
 
 @pytest.fixture
