@@ -46,7 +46,10 @@ import json, sys, time
 sys.path.insert(0, sys.argv[1])
 from runtime.contract import check_outputs
 best = []
-for mask in ([[1] * 512 for _ in range(512)], [[0.5] * 512 for _ in range(512)]):
+ints, floats = [n % 2 for n in range(512)], [n / 512 for n in range(512)]
+mixed = [n if n % 3 else n / 512 for n in range(512)]
+for row in (ints, floats, [n > 0.5 for n in floats], mixed):
+    mask = [list(row) for _ in range(512)]
     outputs = [{"type": "ANNOTATION", "study_uid": "1", "class_index": 0, "data": {"mask": mask}}]
     times = []
     for _ in range(30):
@@ -126,10 +129,12 @@ def check(answer: tuple[int, bytes]) -> None:
 
 
 def validation(python: str) -> list[Row]:
-    ints, floats = json.loads(subprocess.check_output([python, "-c", VALIDATION, str(ROOT / "mdai_build")]))
+    times = json.loads(subprocess.check_output([python, "-c", VALIDATION, str(ROOT / "mdai_build")]))
+    ints, floats, bools, mixed = map(milliseconds, times)
     return [
-        ("full validation of a 512x512 mask of ints", "at most 4 ms", milliseconds(ints), "", ""),
-        ("the same of floats", "at most 12 ms", milliseconds(floats), "", ""),
+        ("full validation of a 512x512 mask of ints", "at most 4 ms", ints, "", ""),
+        ("the same of floats", "at most 12 ms", floats, "", ""),
+        ("the same of bools, and of ints and floats mixed", "", f"{bools}, {mixed}", "", ""),
     ]
 
 

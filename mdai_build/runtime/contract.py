@@ -20,12 +20,14 @@ Decisions that the sources leave open, and why:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any, Callable, Iterable
 
 from .values import (
     Report,
     SmallRows,
+    TooMany,
     Violation,
     are_numbers,
     are_pixels,
@@ -76,13 +78,8 @@ def check_outputs(outputs: Any, limit: int = 20, small_rows: SmallRows | None = 
     bytes, by the row's id.
     """
     report = Report(limit, small_rows)
-    if is_list(outputs):
-        for index, output in enumerate(outputs):
-            _check_output(report, "outputs[{}]".format(index), output)
-    elif outputs is None:
-        report.add("outputs", "expected a list of dicts: `predict` has to end with `return outputs`", outputs)
-    else:
-        report.add("outputs", "expected a list of dicts" + cast(outputs, "list"), outputs)
+    with contextlib.suppress(TooMany):
+        _check_outputs(report, outputs)
     return report.result("outputs")
 
 
@@ -93,9 +90,33 @@ def check_request(data: Any, limit: int = 20) -> list[Violation]:
     the platform may add some; ``annotations``, ``label_classes`` and ``args`` may be absent or ``None``.
     """
     report = Report(limit)
+    with contextlib.suppress(TooMany):
+        _check_request(report, data)
+    return report.result("request")
+
+
+def describe(violations: Iterable[Violation]) -> str:
+    """The violations as text, one a line, for an error message."""
+    return "\n".join("  {}".format(violation) for violation in violations)
+
+
+def _check_outputs(report: Report, outputs: Any) -> None:
+    if is_list(outputs):
+        for index, output in enumerate(outputs):
+            _check_output(report, "outputs[{}]".format(index), output)
+    elif outputs is None:
+        report.add("outputs", "expected a list of dicts: `predict` has to end with `return outputs`", outputs)
+    else:
+        report.add("outputs", "expected a list of dicts" + cast(outputs, "list"), outputs)
+
+
+# ---- the request ----
+
+
+def _check_request(report: Report, data: Any) -> None:
     if not isinstance(data, dict):
         report.add("request", "expected a map with the key `files`", data)
-        return report.result("request")
+        return
     if is_list(data.get("files")):
         for index, file in enumerate(data["files"]):
             _check_input_file(report, "request.files[{}]".format(index), file)
@@ -122,15 +143,7 @@ def check_request(data: Any, limit: int = 20) -> list[Violation]:
                 report.add("request.args", "expected names that are strings", name)
     elif args is not None:
         report.add("request.args", "expected a map of name to value", args)
-    return report.result("request")
 
-
-def describe(violations: Iterable[Violation]) -> str:
-    """The violations as text, one a line, for an error message."""
-    return "\n".join("  {}".format(violation) for violation in violations)
-
-
-# ---- the request ----
 
 _ANNOTATION_STRINGS = ("id", "label_id", "study_uid", "series_uid", "instance_uid", "parent_id")
 _LABEL_STRINGS = ("id", "name", "type", "scope", "annotation_mode", "short_name", "description", "parent_id")
@@ -180,12 +193,12 @@ def _check_optional(
 
 
 def _check_output(report: Report, place: str, output: Any) -> None:
-    if not isinstance(output, dict):
-        report.add(place, "expected a dict", output)
+    if not is_plain(output, dict):
+        report.add(place, "expected a dict" + cast(output, "dict"), output)
         return
     check_keys(report, place, output, _OUTPUT_KEYS)
     kind = output.get("type")
-    if not isinstance(kind, str) or kind not in OUTPUT_TYPES:
+    if not is_plain(kind, str) or kind not in OUTPUT_TYPES:
         names = ", ".join(repr(name) for name in OUTPUT_TYPES)
         if "type" in output:
             report.add(place + ".type", "expected one of {}".format(names), kind)
@@ -214,7 +227,7 @@ def _check_probability(report: Report, place: str, value: Any) -> None:
     seen = set()
     for index, item in enumerate(value):
         item_place = "{}[{}]".format(place, index)
-        if not isinstance(item, dict):
+        if not is_plain(item, dict):
             report.add(item_place, 'expected {"class_index": int, "probability": float}', item)
             continue
         check_keys(report, item_place, item, ("class_index", "probability"), required=True)
@@ -235,7 +248,7 @@ def _check_probability_value(report: Report, place: str, value: Any) -> None:
 
 
 def _check_note(report: Report, place: str, value: Any) -> None:
-    if not isinstance(value, dict):
+    if not is_plain(value, dict):
         check_text(report, place, value, "a string, or a dict with the keys `input` and `output`")
         return
     check_keys(report, place, value, ("input", "output"), required=True)
@@ -246,8 +259,8 @@ def _check_note(report: Report, place: str, value: Any) -> None:
 
 def _check_explanations(report: Report, place: str, value: Any) -> None:
     for item_place, item in items(report, place, value, "a list of dicts"):
-        if not isinstance(item, dict):
-            report.add(item_place, "expected a dict", item)
+        if not is_plain(item, dict):
+            report.add(item_place, "expected a dict" + cast(item, "dict"), item)
             continue
         if not item:
             continue
@@ -270,8 +283,8 @@ def _check_images(report: Report, place: str, value: Any) -> None:
 
 
 def _check_image_output_tags(report: Report, place: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        report.add(place, "expected a dict", value)
+    if not is_plain(value, dict):
+        report.add(place, "expected a dict" + cast(value, "dict"), value)
         return
     check_keys(report, place, value, _IMAGE_OUTPUT_TAGS)
     for key in _IMAGE_OUTPUT_TAGS:
@@ -283,8 +296,8 @@ def _check_image_output_tags(report: Report, place: str, value: Any) -> None:
 
 
 def _check_data(report: Report, place: str, data: Any) -> None:
-    if not isinstance(data, dict):
-        report.add(place, "expected a dict", data)
+    if not is_plain(data, dict):
+        report.add(place, "expected a dict" + cast(data, "dict"), data)
         return
     known = tuple(sorted({key for keys in _DATA_KINDS.values() for key in keys}))
     check_keys(report, place, data, known)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import time
 import uuid
@@ -12,12 +11,13 @@ from typing import Any, NamedTuple
 
 from .asgi import Receive, Scope, Send, Stalled, respond, start_response, while_it_moves
 from .log import Log
-from .memory import chunks, memory_file, write_all
+from .memory import chunks, close_file, memory_file, write_all
 from .settings import Settings
 from .status import Status
 from .supervisor import FAILED, Answer, Job, Supervisor
 
 _MSGPACK = "application/msgpack"
+_AT_MOST = "at most half of the container's memory"
 _RETRY_SECONDS = 5
 _DISCARD_SECONDS = 10.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -48,23 +48,24 @@ class Server(NamedTuple):
 
 
 class Room:
-    """The bytes of all bodies that are held at once, under a limit."""
+    """The bytes of all bodies and answers that are held at once; bodies are taken up to a limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
 
-    def check(self, size: int, own: int = 0) -> None:
-        """Raises Refusal when so many bytes more are too many; a body that is alone always fits.
+    def take(self, size: int, own: int) -> None:
+        """Accounts for so many bytes more; raises Refusal when they are too many; a body that is alone always fits.
 
         ``own`` is what the same body has taken already.
         """
         if self._held > own and self._held + size > self._limit:
-            raise Refusal(503, f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES).\n", retry=True)
+            text = f"More than {self._limit} bytes would wait (MDAI_MAX_HELD_BYTES, {_AT_MOST}).\n"
+            raise Refusal(503, text, retry=True)
+        self.hold(size)
 
-    def take(self, size: int, own: int) -> None:
-        """Accounts for so many bytes more; raises Refusal when they are too many."""
-        self.check(size, own)
+    def hold(self, size: int) -> None:
+        """Accounts for an answer, which cannot be refused any more."""
         self._held += size
 
     def give_back(self, size: int) -> None:
@@ -84,6 +85,7 @@ class Inference:
         self._started = time.monotonic()
         self._body_complete = False
         self._received = 0
+        self._room = 0
         self._sent = 0
         self._job: Job | None = None
 
@@ -102,7 +104,13 @@ class Inference:
         self._log(code, seconds)
 
     async def _answer(self) -> Answer:
-        self._admit()
+        try:
+            self._admit()
+            return await self._have_answered()
+        finally:
+            self._server.room.give_back(self._room)
+
+    async def _have_answered(self) -> Answer:
         try:
             body = memory_file("request")
         except OSError as error:
@@ -116,7 +124,6 @@ class Inference:
             self._server.supervisor.submit(job)
             return await self._wait_for(job)
         finally:
-            self._server.room.give_back(self._received)
             if self._job is None:
                 job.close_body()
             elif not job.answer.done():
@@ -137,12 +144,19 @@ class Inference:
         announced = self._headers.get("content-length", "0")
         size = int(announced) if announced.isdigit() else 0
         self._check_size(size)
-        self._server.room.check(size)
+        # All of it now: of many that come together, those that fit are served rather than each refused half way.
+        self._take_room(size)
+
+    def _take_room(self, size: int) -> None:
+        """Has this request hold room for so many bytes; raises Refusal when there is none."""
+        if size > self._room:
+            self._server.room.take(size - self._room, self._room)
+            self._room = size
 
     def _check_size(self, size: int) -> None:
         limit = self._server.settings.max_body_bytes
         if size > limit:
-            raise Refusal(413, f"The body is larger than {limit} bytes (MDAI_MAX_BODY_BYTES).\n")
+            raise Refusal(413, f"The body is larger than {limit} bytes (MDAI_MAX_BODY_BYTES, {_AT_MOST}).\n")
 
     async def _read_body(self, fd: int) -> None:
         limit = self._server.settings.body_timeout
@@ -155,7 +169,7 @@ class Inference:
         while not self._body_complete:
             chunk = await self._receive_chunk()
             self._check_size(self._received + len(chunk))
-            self._server.room.take(len(chunk), self._received)
+            self._take_room(self._received + len(chunk))
             self._received += len(chunk)
             try:
                 write_all(fd, chunk)
@@ -192,16 +206,18 @@ class Inference:
             headers["mdai-failure"] = answer.step
             await respond(self._send, status, answer.text, headers=headers)
             return str(status)
+        self._server.room.hold(answer.size)
         try:
             await start_response(self._send, 200, answer.size, _MSGPACK, headers)
             limit = self._server.settings.body_timeout
             await while_it_moves(self._copy_answer(answer.fd, answer.size), lambda: self._sent, limit)
-        except (Stalled, EOFError) as error:
+        except (Stalled, EOFError, OSError) as error:
             # The response has begun; all that can be done is to end the connection before its announced length.
             self._server.log.write(f"the answer was not sent: {error!r}", request=self._identity)
             return "disconnected"
         finally:
-            os.close(answer.fd)
+            close_file(answer.fd)
+            self._server.room.give_back(answer.size)
         return "200"
 
     async def _copy_answer(self, fd: int, size: int) -> None:

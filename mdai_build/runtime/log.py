@@ -14,6 +14,7 @@ from typing import Any
 _READ_BYTES = 64 * 1024
 _LINE_BYTES = 16 * 1024
 _TAIL_LINES = 60
+_OWN_MESSAGES = 10_000
 
 
 class Log:
@@ -23,7 +24,8 @@ class Log:
         self._json_lines = json_lines
         self._fd = fd
         self._lock = threading.Lock()
-        self._own_lines: queue.Queue[bytes | None] = queue.Queue()
+        self.dropped = 0
+        self._own_lines: queue.Queue[bytes | None] = queue.Queue(_OWN_MESSAGES)
         self._writer = threading.Thread(target=self._write_own_lines, name="log", daemon=True)
         self._writer.start()
 
@@ -32,15 +34,20 @@ class Log:
         if not self._json_lines:
             message = " ".join([message, *(f"{name}={value}" for name, value in fields.items())])
             fields = {}
-        self._own_lines.put(b"".join(self._line("server", line, fields) for line in message.splitlines()))
+        # Where nobody reads the log, what would wait in memory for ever is dropped.
+        try:
+            self._own_lines.put_nowait(b"".join(self._line("server", line, fields) for line in message.splitlines()))
+        except queue.Full:
+            self.dropped += 1
 
     def follow(self, fd: int, stream: str) -> Pump:
         """Copies what arrives on a pipe, marked as the model's, until its end; closes the pipe."""
         return Pump(fd, lambda lines: self._write_now(b"".join(self._model_line(stream, line) for line in lines)))
 
     def close(self) -> None:
-        """Writes what is left, waiting at most a second for it."""
-        self._own_lines.put(None)
+        """Writes what is left, waiting at most two seconds for it."""
+        with contextlib.suppress(queue.Full):
+            self._own_lines.put(None, timeout=1)
         self._writer.join(1)
 
     def _model_line(self, stream: str, line: bytes) -> bytes:

@@ -6,11 +6,14 @@ import ctypes
 import os
 import platform
 import tempfile
+import threading
 from typing import Iterator, Union
 
 _MFD_CLOEXEC = 1
 _SYSCALL_NUMBERS = {"x86_64": 319, "aarch64": 279}
 _CHUNK_BYTES = 256 * 1024
+_TEXT_BYTES = 1024 * 1024
+_LARGE_BYTES = 16 * 1024 * 1024
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -49,6 +52,14 @@ def write_all(fd: int, data: Buffer) -> None:
         view = view[os.write(fd, view) :]
 
 
+def close_file(fd: int) -> None:
+    """Closes a memory file; a large one in a thread, since the kernel takes tenths of a second to free a gigabyte."""
+    if size_of(fd) < _LARGE_BYTES:
+        os.close(fd)
+    else:
+        threading.Thread(target=os.close, args=(fd,), name="close", daemon=True).start()
+
+
 def size_of(fd: int) -> int:
     """The file's size in bytes."""
     return os.fstat(fd).st_size
@@ -66,5 +77,5 @@ def chunks(fd: int, size: int) -> Iterator[bytes]:
 
 
 def text_of(fd: int) -> str:
-    """The file's whole content as text."""
-    return b"".join(chunks(fd, size_of(fd))).decode("utf-8", "replace")
+    """The file's content as text, of a huge one the begin."""
+    return b"".join(chunks(fd, min(size_of(fd), _TEXT_BYTES))).decode("utf-8", "replace")

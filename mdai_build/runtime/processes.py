@@ -142,7 +142,7 @@ def describe_end(status: int, killed_for_memory: bool = False) -> str:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
-    if killed_for_memory:
+    if killed_for_memory and number == signal.SIGKILL:
         limit = memory_limit()
         size = f" of {limit / 2**20:.0f} MiB" if limit else ""
         return f"was killed by the kernel: out of memory, the container's limit{size} was reached"

@@ -17,7 +17,7 @@ from . import processes
 from .app import Application
 from .inference import Room, Server
 from .log import Log
-from .settings import Settings, SettingsError, read_settings
+from .settings import Settings, SettingsError, read_settings, within_memory
 from .status import Status
 from .supervisor import Supervisor
 
@@ -40,7 +40,7 @@ _BACKLOG = 2048
 def main() -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code."""
     try:
-        settings = read_settings(os.environ)
+        settings = within_memory(read_settings(os.environ), processes.memory_limit())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return _USAGE_EXIT_CODE

@@ -117,16 +117,35 @@ VARIABLES: tuple[Variable, ...] = (
         _seconds,
         "seconds that accepted requests have to finish after SIGTERM; under the 10 s after which `docker stop` kills",
     ),
-    Variable("MDAI_MAX_BODY_BYTES", "max_body_bytes", "2G", _size, "largest request body, in bytes or with K, M or G"),
+    Variable(
+        "MDAI_MAX_BODY_BYTES",
+        "max_body_bytes",
+        "2G",
+        _size,
+        "largest request body, in bytes or with K, M or G; half of the container's memory where that is less",
+    ),
     Variable(
         "MDAI_MAX_HELD_BYTES",
         "max_held_bytes",
         "4G",
         _size,
-        "all request bodies held in memory at once, those that wait included",
+        "all request bodies held in memory at once, those that wait included; half of the container's memory likewise",
     ),
     Variable("MDAI_QUEUE_LIMIT", "queue_limit", "64", _count, "requests that may wait, the running one not counted"),
 )
+
+
+def within_memory(settings: Settings, limit: int | None) -> Settings:
+    """The settings for a container with this memory limit: bodies lie in memory, and may take half of it.
+
+    With more, the kernel would take the server for the cause, and everyone who waits would lose his answer.
+    """
+    if limit is None:
+        return settings
+    half = limit // 2
+    return settings._replace(
+        max_body_bytes=min(settings.max_body_bytes, half), max_held_bytes=min(settings.max_held_bytes, half)
+    )
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import os
 import time
 from typing import Any, NamedTuple
 
 from .channel import Message
 from .log import Log
-from .memory import size_of, text_of
+from .memory import close_file, size_of, text_of
 from .process import WorkerLost, WorkerProcess
 from .processes import Reaper
 from .settings import Settings
 
 STARTING, READY, BUSY, FAILED = "starting", "ready", "busy", "failed"
 STEPS = ("decode", "predict", "check", "encode")
+# What the worker may say of a request: it is done, or which step failed.
+_OUTCOMES = ("done", "request", "outputs", *STEPS)
 _IDLE_DEATHS = 3
 # An idle worker may run its exit handlers; one that leaves by itself, after its answer, may take longer.
 _GOODBYE_SECONDS = 0.5
@@ -51,7 +52,7 @@ class Job:
 
     def close_body(self) -> None:
         if self.body is not None:
-            os.close(self.body)
+            close_file(self.body)
             self.body = None
 
     def finish(self, answer: Answer) -> None:
@@ -60,7 +61,7 @@ class Job:
         if not self.answer.done():
             self.answer.set_result(answer)
         elif answer.fd is not None:
-            os.close(answer.fd)
+            close_file(answer.fd)
 
 
 class Supervisor:
@@ -270,12 +271,12 @@ class Supervisor:
     async def _take(self, worker: WorkerProcess, job: Job, message: Message) -> bool:
         content = message.content
         step, seconds = content.get("step"), content.get("seconds")
-        if content.get("id") != job.identity or not isinstance(step, str) or message.fd is None:
+        if content.get("id") != job.identity or step not in _OUTCOMES or message.fd is None:
             message.close()
             await worker.kill()
             job.finish(_failure("worker", "The worker process answered something else than it was asked.\n"))
             return False
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             self.peak_bytes = max(self.peak_bytes, int(content.get("peak_bytes", 0)))
         times = _times(seconds)
         if step == "done":

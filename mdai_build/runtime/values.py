@@ -1,19 +1,38 @@
 """Checks of single values and of long lists of numbers, for the contract; knows no schema.
 
 To stay cheap while looking at every element, long lists are walked in C by ``marshal``: see ``_all_tagged``.
+
+A value of a subclass counts as its base only where it reads as msgpack writes it: see ``_overridden``.
 """
 
 from __future__ import annotations
 
+import collections
 import difflib
+import enum
 import marshal
 import math
+import re
 from typing import Any, Callable, Dict, Iterable, NamedTuple, Sequence
 
-# Lists whose values all are ints from 0 to 127, as bytes, by the list's id.
+# Lists that msgpack writes with one byte a value, ints from 0 to 127 or bools: these bytes, by the list's id.
 SmallRows = Dict[int, bytes]
 
 _INTEGER_RANGE = (-(2**63), 2**64)
+_COUNTED = 1000
+# What marshal writes for a list of exact ints of 32 bits and floats, and of bools too.
+_NUMBERS = re.compile(rb".{5}(?:i.{4}|g.{8})*\Z", re.DOTALL)
+_PIXELS = re.compile(rb".{5}(?:i.{4}|g.{8}|[TF])*\Z", re.DOTALL)
+_BOOLS = bytes.maketrans(b"FT", b"\xc2\xc3")
+_READERS = {
+    int: ("__lt__", "__le__"),
+    float: (),
+    str: ("__eq__", "__hash__", "__len__", "__bool__", "encode"),
+    dict: ("__len__", "__bool__", "__iter__", "__contains__", "__getitem__", "get", "items"),
+}
+_CASTS = {"int": int, "float": float, "str": str, "bytes": bytes, "list": list, "dict": dict}
+_SEQUENCE_READERS = ("__len__", "__bool__", "__iter__", "__getitem__")
+_TRUSTED = (enum.Enum, collections.OrderedDict)
 
 
 class Violation(NamedTuple):
@@ -32,8 +51,12 @@ class Violation(NamedTuple):
         return "{}: {}{}".format(self.path, self.message, found)
 
 
+class TooMany(Exception):
+    """So many violations that looking for more is a waste: a list may hold millions."""
+
+
 class Report:
-    """Collects violations up to a limit and counts the rest."""
+    """Collects violations up to a limit and counts the rest, up to another: ``add`` raises TooMany there."""
 
     def __init__(self, limit: int, small_rows: SmallRows | None = None) -> None:
         self.small_rows = small_rows
@@ -45,29 +68,25 @@ class Report:
         self._count += 1
         if self._count <= self._limit:
             self._found.append(Violation(path, message, _shown(found[0]) if found else ""))
+        if self._count == _COUNTED:
+            raise TooMany
 
     def result(self, root: str) -> list[Violation]:
         rest = self._count - len(self._found)
         if rest:
-            return [*self._found, Violation(root, "{} more problems are not listed".format(rest), "")]
+            number = "{}{}".format("at least " if self._count == _COUNTED else "", rest)
+            return [*self._found, Violation(root, number + " more problems are not listed", "")]
         return self._found
 
 
 def are_numbers(values: Sequence[Any], small: SmallRows | None = None) -> bool:
     """Whether all are ints of 64 bits and finite floats."""
-    written = _marshalled(values)
-    if _all_tagged(written, len(values), b"i", 4):
-        if small is not None:
-            _keep_if_small(values, written, small)
-        return True
-    if _all_tagged(written, len(values), b"g", 8) and math.isfinite(sum(values)):
-        return True
-    return _mixed_in_range(values) or all(map(_is_number, values))
+    return _are_written_as(_NUMBERS, values, small) or all(map(_is_number, values))
 
 
 def are_pixels(values: Sequence[Any], small: SmallRows | None = None) -> bool:
     """Whether all are such numbers or bools: a mask from a comparison, made a list with ``.tolist()``, holds bools."""
-    return are_numbers(values, small) or all(map(_is_pixel, values))
+    return _are_written_as(_PIXELS, values, small) or all(map(_is_pixel, values))
 
 
 def report_numbers(report: Report, values: Sequence[Any], place: Callable[[int], str], bools: bool = False) -> None:
@@ -86,11 +105,27 @@ def report_numbers(report: Report, values: Sequence[Any], place: Callable[[int],
     report.add(place(bad[0]), message, first)
 
 
-def _marshalled(values: Sequence[Any]) -> bytes:
+def _are_written_as(pattern: re.Pattern[bytes], values: Sequence[Any], small: SmallRows | None) -> bool:
+    """Whether all are exact ints of 64 bits, or what the pattern allows and finite. Never wrongly true."""
+    if type(values) not in (list, tuple):
+        return False
     try:
-        return marshal.dumps(values, 2)  # type: ignore[arg-type]
+        written = marshal.dumps(values, 2)  # type: ignore[arg-type]
     except ValueError:
-        return b""
+        return False
+    count = len(values)
+    if _all_tagged(written, count, b"i", 4):
+        if small is not None:
+            _keep_if_small(values, written, small)
+        return True
+    if pattern is _PIXELS and len(written) == 5 + count == 5 + written.count(b"T", 5) + written.count(b"F", 5):
+        if small is not None:
+            small[id(values)] = written[5:].translate(_BOOLS)
+        return True
+    if _all_tagged(written, count, b"g", 8) or pattern.match(written):
+        # A sum beyond the largest float is infinite too; each value is looked at then.
+        return math.isfinite(sum(values))
+    return set(map(type, values)) == {int} and _INTEGER_RANGE[0] <= min(values) and max(values) < _INTEGER_RANGE[1]
 
 
 def _all_tagged(written: bytes, count: int, tag: bytes, size: int) -> bool:
@@ -99,7 +134,8 @@ def _all_tagged(written: bytes, count: int, tag: bytes, size: int) -> bool:
     In marshal's version 2 a list is five bytes of head, then for each value a tag and its bytes. If the whole is as
     long as that makes it and each place where a tag is due holds ours, then by induction every value is of that
     type: the first tag stands right behind the head, and a value with our tag ends where the next tag is due.
-    Exact types alone get these tags: a bool, a numpy scalar or a subclass gets another one, or none.
+    Exact types alone get these tags: a bool, a numpy scalar or a subclass gets another one, or none. The patterns
+    rest on the same induction and are slower.
     """
     step = 1 + size
     return len(written) == 5 + step * count and written[5::step].count(tag) == count
@@ -116,16 +152,6 @@ def _keep_if_small(values: Sequence[Any], written: bytes, small: SmallRows) -> N
         and written[9::5].count(0) == count
     ):
         small[id(values)] = low
-
-
-def _mixed_in_range(values: Sequence[Any]) -> bool:
-    """Whether all are exact ints of 64 bits and finite floats, in any mixture. Never wrongly true."""
-    if not set(map(type, values)) <= {int, float}:
-        return False
-    try:
-        return math.isfinite(sum(values)) and _INTEGER_RANGE[0] <= min(values) and max(values) < _INTEGER_RANGE[1]
-    except OverflowError:
-        return False
 
 
 def _is_number(value: Any) -> bool:
@@ -173,7 +199,7 @@ def check_text(report: Report, place: str, value: Any, expected: str = "a string
 
 
 def check_bytes(report: Report, place: str, value: Any) -> bool:
-    if not (is_plain(value, bytes) or isinstance(value, bytearray)):
+    if not (is_plain(value, bytes) or is_plain(value, bytearray)):
         report.add(place, "expected bytes" + cast(value, "bytes"), value)
         return False
     if not value:
@@ -186,8 +212,8 @@ def check_keys(
     report: Report, place: str, values: dict[Any, Any], known: Sequence[str], required: bool = False
 ) -> None:
     for key in values:
-        if not (isinstance(key, str) and key in known):
-            near = difflib.get_close_matches(key, known, 1) if isinstance(key, str) else []
+        if not (is_plain(key, str) and key in known):
+            near = difflib.get_close_matches(key, known, 1) if is_plain(key, str) else []
             hint = "did you mean `{}`?".format(near[0]) if near else "known are " + ", ".join(known)
             report.add(place, "unknown key {}: {}".format(_shown(key), hint))
     if required:
@@ -205,14 +231,34 @@ def items(report: Report, place: str, value: Any, expected: str) -> Iterable[tup
 
 
 def is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
+    return type(value) in (list, tuple) or any(
+        isinstance(value, kind) and not _overridden(value, kind) for kind in (list, tuple)
+    )
 
 
 def is_plain(value: Any, kind: type) -> bool:
     """Whether msgpack writes the value as this kind: of the type or a subclass, but no bool, nothing of numpy."""
     if type(value) is kind:
         return True
-    return isinstance(value, kind) and not isinstance(value, bool) and not _library(value)
+    return (
+        isinstance(value, kind) and not isinstance(value, bool) and not _library(value) and not _overridden(value, kind)
+    )
+
+
+def _overridden(value: Any, kind: type) -> str:
+    """The method by which a value of a subclass could show the check other content than msgpack writes, or ``""``.
+
+    msgpack reads past some of a subclass's methods and calls others: a list whose ``__len__`` lies makes it write
+    what no reader can decode, and bytes that do make it read memory that is not theirs.
+    """
+    for ancestor in type(value).__mro__:
+        if ancestor is kind:
+            return ""
+        if not any(ancestor is trusted for trusted in _TRUSTED):
+            for name in _READERS.get(kind, _SEQUENCE_READERS):
+                if name in vars(ancestor):
+                    return name
+    return "__class__"
 
 
 def _library(value: Any) -> str:
@@ -226,6 +272,9 @@ def _library(value: Any) -> str:
 
 def cast(value: Any, wanted: str) -> str:
     """What to write so that the value becomes what is wanted, as the end of a message; empty when it is not known."""
+    kind = _CASTS.get(wanted)
+    if kind is not None and isinstance(value, kind) and not _library(value) and not isinstance(value, bool):
+        return ": its class has a `{}` of its own, write `{}(...)`".format(_overridden(value, kind), wanted)
     if _library(value) and wanted in ("list", "number"):
         return ": write `.tolist()`"
     if _library(value) or isinstance(value, (bool, int, float)):

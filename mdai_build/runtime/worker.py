@@ -156,7 +156,7 @@ class _Worker:
         small_rows: SmallRows = {}
         try:
             violations = contract.check_outputs(outputs, small_rows=small_rows)
-        except Exception as error:
+        except BaseException as error:
             raise _Failure("outputs", model.explain("The model's outputs cannot be checked", error)) from error
         if violations:
             raise _Failure("outputs", f"The model's outputs are not valid:\n{contract.describe(violations)}\n")
@@ -169,7 +169,7 @@ class _Worker:
         try:
             for piece in encode(outputs, packer, small_rows):
                 write_all(answer, piece)
-        except Exception as error:
+        except BaseException as error:
             os.close(answer)
             raise _Failure("encode", model.explain("The model's outputs cannot be serialised", error)) from error
         return answer

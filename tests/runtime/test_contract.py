@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import time
 from typing import Any
 
 import msgpack
@@ -301,6 +302,21 @@ def test_many_problems_are_listed_up_to_a_limit_and_counted() -> None:
     found = check_outputs([7] * 50, limit=20)
     assert len(found) == 21
     assert found[-1].message == "30 more problems are not listed"
+
+
+def test_millions_of_problems_are_not_counted_to_the_end() -> None:
+    """Each of them would cost a message: seconds for a body of a megabyte, hours for one of a gigabyte."""
+    reads = []
+
+    def many() -> list[Any]:
+        return [{"content": 1, "content_type": 2}] * 10**6
+
+    for check in (lambda: check_outputs(many()), lambda: check_request({"files": many(), "annotations": many()})):
+        started = time.perf_counter()
+        found = check()
+        reads.append(time.perf_counter() - started)
+        assert found[-1].message == "at least 980 more problems are not listed"
+    assert max(reads) < 1
 
 
 def test_a_mask_full_of_problems_leaves_room_for_others() -> None:

@@ -13,7 +13,9 @@ from mdai_build.runtime.contract import check_outputs
 from mdai_build.runtime.encode import encode
 
 NUMBERS = st.one_of(st.integers(0, 127), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False))
-ROWS = st.one_of(*(st.lists(numbers, min_size=3, max_size=3) for numbers in (NUMBERS, st.integers(0, 1))))
+ROWS = st.one_of(
+    *(st.lists(numbers, min_size=3, max_size=3) for numbers in (NUMBERS, st.integers(0, 1), st.booleans()))
+)
 MASKS = st.lists(ROWS, min_size=1, max_size=20)
 OUTPUTS = st.lists(
     st.fixed_dictionaries(

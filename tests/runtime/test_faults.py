@@ -85,6 +85,38 @@ def test_a_forked_child_that_returns_does_not_answer_for_its_parent(serve: Any) 
     server.wait(lambda: _zombies(server) == 0)
 
 
+SPEAKS = """
+import json
+frame = sys._getframe()
+while "identity" not in frame.f_locals:
+    frame = frame.f_back
+message = {"event": "answer", "id": frame.f_locals["identity"], **json.loads(data["args"]["says"])}
+path = "/dev/zero" if "zero" in message else "/proc/self/maps"
+frame.f_locals["self"]._channel.send(message, os.open(path, os.O_RDONLY))
+os._exit(1)
+"""
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        '{"step": "predict\\r\\nx-own: header"}',
+        '{"step": 5}',
+        '{"step": "predict", "peak_bytes": Infinity, "seconds": {"decode": NaN, "x": []}, "zero": 1}',
+        '{"step": "done", "zero": 1}',
+        '{"id": "another", "step": "done"}',
+    ],
+)
+def test_a_model_that_speaks_in_the_workers_name_harms_itself_alone(says: str, serve: Any) -> None:
+    server = serve().until_ready()
+    response = server.post(SPEAKS, says=says)
+    assert response.status_code == (200 if "done" in says and "another" not in says else 500)
+    assert "x-own" not in response.headers
+    server.wait(lambda: server.status()["worker_restarts"] == 1)
+    assert server.outputs(note="mine")[0]["note"] == "mine"
+    assert server.get("/metrics").status_code == 200
+
+
 def test_processes_that_a_dead_worker_started_are_gone(serve: Any, tmp_path: Path) -> None:
     server = serve().until_ready()
     left = tmp_path / "left"

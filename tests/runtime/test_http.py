@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import random
 import re
@@ -120,13 +121,16 @@ def test_other_paths_and_methods(shared: Any) -> None:
 def test_metrics_are_in_prometheus_format(serve: Any) -> None:
     server = serve().until_ready()
     server.post()
-    server.post("1 / 0")
+    server.post("time.sleep(0.3); 1 / 0")
     text = server.get("/metrics").text
     for line in text.splitlines():
         assert re.match(r'(# (HELP|TYPE) mdai_\w+ .+|mdai_\w+(\{\w+="[^"]*"\})? [0-9.e+-]+)$', line), line
     assert 'mdai_requests_total{code="200"} 1' in text
     assert 'mdai_requests_total{code="500"} 1' in text
     assert 'mdai_state{state="ready"} 1' in text
+    # Both tell of served requests alone.
+    assert "mdai_request_seconds_count 1" in text
+    assert float(text.split("mdai_request_seconds_sum ")[1].split()[0]) < 0.3
 
 
 def test_one_at_a_time_in_the_order_of_arrival(serve: Any, pool: concurrent.futures.ThreadPoolExecutor) -> None:
@@ -188,7 +192,7 @@ def test_a_body_beyond_the_limit_is_refused(serve: Any) -> None:
     server = serve(MDAI_MAX_BODY_BYTES="1M").until_ready()
     announced = server.post_body(b"x" * 3_000_000)
     assert announced.status_code == 413
-    assert "1048576 bytes (MDAI_MAX_BODY_BYTES)" in announced.text
+    assert "1048576 bytes (MDAI_MAX_BODY_BYTES," in announced.text
     chunked = server.post_body(iter([b"x" * 100_000] * 30))
     assert chunked.status_code == 413
     with connect(server) as patient:
@@ -207,6 +211,19 @@ def test_bodies_that_wait_are_limited_together(serve: Any, pool: concurrent.futu
     assert refused.status_code == 503
     assert "MDAI_MAX_HELD_BYTES" in refused.text
     assert [running.result().status_code, held.result().status_code] == [200, 200]
+
+
+def test_of_bodies_that_arrive_together_those_that_fit_are_served(serve: Any) -> None:
+    server = serve(MDAI_MAX_HELD_BYTES="1M").until_ready()
+    content = body("", note="x" * 400_000)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(4)]
+        for part in (HEAD + b"content-length: %d\r\n\r\n" % len(content), content[:300_000], content[300_000:]):
+            for client in clients:
+                client.sendall(part)
+        codes = [read_answer(client).split()[1] for client in clients]
+    assert sorted(codes)[:2] == [b"200", b"200"]
+    assert server.post_body(content).status_code == 200
 
 
 def test_a_client_that_stalls_is_given_up(serve: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from mdai_build.runtime import memory, model, processes
 from mdai_build.runtime.channel import Channel, ChannelError
 from mdai_build.runtime.inference import Refusal, Room
-from mdai_build.runtime.settings import VARIABLES, Settings, SettingsError, read_settings
+from mdai_build.runtime.log import Log
+from mdai_build.runtime.settings import VARIABLES, Settings, SettingsError, read_settings, within_memory
 
 
 def test_the_defaults() -> None:
@@ -71,6 +74,17 @@ def test_memory_files(fd: int) -> None:
     assert not os.get_inheritable(fd)
     with pytest.raises(EOFError):
         list(memory.chunks(fd, len(content) + 4))
+
+
+def test_a_large_file_is_closed_by_the_way() -> None:
+    """While a gigabyte is freed, the event loop would answer nobody."""
+    fd = memory.memory_file("test")
+    os.ftruncate(fd, 64 * 2**20)
+    memory.close_file(fd)
+    deadline = time.monotonic() + 5
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        while time.monotonic() < deadline:
+            os.fstat(fd)
 
 
 @pytest.fixture
@@ -162,12 +176,37 @@ def test_an_explanation_shows_the_authors_frames_and_the_cause() -> None:
         (9, False, "out of memory, perhaps"),
         (9, True, "out of memory, the container's limit"),
         (11, False, "SIGSEGV: a segmentation fault"),
+        # One of the worker's children may have been the one that was out of memory.
+        (11, True, "SIGSEGV: a segmentation fault"),
+        (3 << 8, True, "ended with exit code 3"),
         (15, False, "ended by SIGTERM"),
         (64, False, "SIGRTMAX"),
     ],
 )
 def test_how_a_process_ended_in_words(status: int, for_memory: bool, words: str) -> None:
     assert words in processes.describe_end(status, for_memory)
+
+
+def test_bodies_take_at_most_half_of_the_containers_memory() -> None:
+    settings = read_settings({"MDAI_MAX_BODY_BYTES": "300M"})
+    assert within_memory(settings, None) == settings
+    assert within_memory(settings, 2**40) == settings
+    small = within_memory(settings, 512 * 2**20)
+    assert (small.max_body_bytes, small.max_held_bytes) == (256 * 2**20, 256 * 2**20)
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody_and_stays_small() -> None:
+    read, write = os.pipe()
+    log = Log(json_lines=False, fd=write)
+    for number in range(30_000):
+        log.write(f"line {number}")
+    drained = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 65536), b"")])
+    drained.start()
+    log.close()
+    assert log.dropped > 10_000
+    os.close(write)
+    drained.join()
+    os.close(read)
 
 
 def test_a_body_alone_always_fits_and_two_share_the_room() -> None:
