@@ -123,7 +123,8 @@ def invalid(name: str, text: str) -> Problem:
         where=Location(file=f"sample {name}", key=first.partition(":")[0] if places else None),
         expected="outputs as the interface's document lists them: plain Python values, every key of its type",
         next_step=_cast_hint(text) or "correct what `predict` returns in mdai_deploy.py",
-        details=text.strip(),
+        # Of one place everything is told above.
+        details=text.strip() if len(places) != 1 else None,
     )
 
 
