@@ -343,7 +343,7 @@ def _check_mask(report: Report, place: str, mask: Any) -> None:
     if not mask:
         report.add(place, "has no rows: leave the output out when there is nothing to show")
         return
-    if is_list(mask[0]) and mask[0] and (is_list(mask[0][0]) or dimensions(mask[0][0])):
+    if is_list(mask[0]) and len(mask[0]) > 1 and all(is_list(pixel) or dimensions(pixel) for pixel in mask[0]):
         message = "expected two dimensions, rows of numbers: return one channel, such as `mask.squeeze().tolist()`"
         report.add(place, message, mask)
         return
@@ -378,7 +378,7 @@ def _check_vertices(report: Report, place: str, vertices: Any) -> None:
         if not (is_list(point) and len(point) == 2):
             report.add("{}[{}]".format(place, index), "expected [x, y]" + cast(point, "list"), point)
             return
-        if is_list(point[0]):
+        if is_list(point[0]) and is_list(point[1]):
             message = "expected [x, y]: a list of points is one list deep, and each outline an output of its own"
             report.add("{}[{}]".format(place, index), message, point)
             return
