@@ -52,8 +52,8 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
     ),
     (
         r"numpy\.dtype size changed|compiled using NumPy 1\.x cannot be run|numpy\.core\.multiarray failed to import",
-        "a requirement has brought a numpy that others were not built for: add a line `numpy<2` to "
-        ".mdai/requirements.txt, and pin that requirement to a version of the time before numpy 2",
+        "a requirement has brought a numpy that other packages were not built for: add a line `numpy<2` to "
+        ".mdai/requirements.txt; what cannot do with that, pin to an earlier version",
     ),
     (
         r"module 'PIL\.Image' has no attribute '(\w+)'",
