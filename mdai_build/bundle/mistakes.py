@@ -142,7 +142,7 @@ class _Outputs:
                 for key, value in zip(node.keys, node.values, strict=True)
                 if isinstance(key, ast.Constant) and isinstance(key.value, str)
             }
-            if "type" in entries and ("study_uid" in entries or "class_index" in entries):
+            if _is_output(entries):
                 yield from self._output(node, entries)
                 yield from self._casts(entries)
             elif set(entries) in _DATA:
@@ -231,6 +231,15 @@ class _Outputs:
         return Problem(
             "bundle.missing-cast", f"`{key}` is a value of numpy, which is refused", self._at(value), expected, advice
         )
+
+
+def _is_output(entries: dict[str, ast.expr]) -> bool:
+    """Whether a map with these keys is an output, and not one of the model's own."""
+    from mdai_build.runtime.contract import OUTPUT_TYPES
+
+    kind = getattr(entries.get("type"), "value", None)
+    known = isinstance(kind, str) and kind.upper() in OUTPUT_TYPES
+    return "type" in entries and ("study_uid" in entries or (known and "class_index" in entries))
 
 
 def _did_you_mean(word: str, known: Collection[str]) -> str | None:

@@ -106,7 +106,9 @@ def missing_imports(bundle: Bundle, requirements: Requirements, python: str | No
 
 def _imports(bundle: Bundle) -> dict[str, tuple[str, int, str]]:
     """The modules that the entry point and what it imports of the bundle import, and where each is first."""
-    own = {member.path.rpartition("/")[2]: member.path for member in bundle.members if member.path.endswith(".py")}
+    own: dict[str, list[str]] = {}
+    for member in bundle.members:
+        own.setdefault(member.path.rpartition("/")[2], []).append(member.path)
     folders = {part for member in bundle.members for part in member.path.split("/")[:-1]}
     found: dict[str, tuple[str, int, str]] = {}
     waiting, seen = [ENTRY_POINT], {ENTRY_POINT}
@@ -121,11 +123,12 @@ def _imports(bundle: Bundle) -> dict[str, tuple[str, int, str]]:
             continue  # told elsewhere, or never imported
         lines = text.splitlines()
         for name, number in _imported(tree.body):
-            file = own.get(f"{name}.py")
-            if file is not None and file not in seen:
-                seen.add(file)
-                waiting.append(file)
-            if file is None and name not in folders and name not in sys.stdlib_module_names:
+            files = own.get(f"{name}.py", [])
+            # Of several with one name it is not known here which is meant.
+            if len(files) == 1 and files[0] not in seen:
+                seen.add(files[0])
+                waiting.append(files[0])
+            if not files and name not in folders and name not in sys.stdlib_module_names:
                 source = lines[number - 1] if number <= len(lines) else ""
                 found.setdefault(name, (path, number, shown(source)))
     return found

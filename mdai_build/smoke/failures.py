@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from typing import Literal
 
 from mdai_build.engine.target import Target, TargetState
 from mdai_build.errors import Location, Problem
 from mdai_build.smoke.hints import headline, hint
+from mdai_build.smoke.result import Check, SmokeResult
 
 LOG_LINES = 40
+_READ_ONLY = "smoke.read-only"
+_READ_ONLY_WORDS = "Read-only file system"
 _OUT_OF_MEMORY = (
     "the model needs more memory than the limit: raise it with `--memory`, or load less at once "
     "(smaller batches, weights in half precision)"
@@ -74,7 +78,7 @@ def load_failed(text: str, log: str) -> Problem:
         return out_of_memory("while the model was loaded", text)
     error = headline(text)
     return Problem(
-        code="smoke.load-failed",
+        code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.load-failed",
         what=f"the model did not load: {error}" if error else "the model did not load",
         expected="`import mdai_deploy` and `MDAIModel()` come to an end without an error",
         next_step=hint(text)
@@ -98,11 +102,30 @@ def not_ready(seconds: float, target: Target, last: str) -> Problem:
     )
 
 
+def writes_refused(result: SmokeResult) -> Check | None:
+    """A warning where a model failed because it writes beside its code; None where it did not.
+
+    A strict platform starts images with a read-only file system; most do not, and there such a model works.
+    """
+    found = tuple(
+        replace(
+            problem,
+            expected="files written to tempfile.gettempdir() alone: a strict platform starts the image read-only",
+        )
+        for problem in result.problems
+        if problem.code == _READ_ONLY
+    )
+    if not found:
+        return None
+    message = "the model writes beside its code: tried again with a file system that it may write to"
+    return Check("read-only file system", "warning", 0.0, message, found)
+
+
 def refused(name: str, text: str) -> Problem:
     """`predict` raised, or the worker said no: a 500 whose reason lies in the model's code."""
     error = headline(text)
     return Problem(
-        code="smoke.predict-raised",
+        code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.predict-raised",
         what=f"`predict` failed: {error}" if error else "`predict` failed",
         where=Location(file=f"sample {name}"),
         expected="a list of outputs",
