@@ -103,9 +103,9 @@ def only_problem():  # type: ignore[no-untyped-def]
 def check(making, tmp_path: Path) -> Callable[..., tuple[Problem, ...]]:
     """Checks a bundle with this text (or these bytes) as its mdai_deploy.py."""
 
-    def run(source: str | bytes, python: str | None = None) -> tuple[Problem, ...]:
+    def run(source: str | bytes, python: str | None = None, weights: str = "weights.bin") -> tuple[Problem, ...]:
         content = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
-        folder = making.folder(tmp_path / "model", {**making.model, ".mdai/mdai_deploy.py": content})
+        folder = making.folder(tmp_path / "model", {**making.model, ".mdai/mdai_deploy.py": content, weights: b"w"})
         return check_entry_point(read_bundle(folder), python)
 
     return run

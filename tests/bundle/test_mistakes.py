@@ -115,16 +115,14 @@ def test_a_mistake_that_shows_is_told_once_with_its_remedy(check: Check, source:
         model(before='label = {"type": "LOCAL", "scope": "INSTANCE", "id": 1}'),
     ],
 )  # fmt: skip
-def test_what_may_be_right_is_not_told(making, check: Check, source: str) -> None:
-    making.model = {**making.model, "sub/weights.npz": b"w"}
-    assert check(source, "3.8") == ()
+def test_what_may_be_right_is_not_told(check: Check, source: str) -> None:
+    assert check(source, "3.8", weights="sub/weights.npz") == ()
 
 
 def test_weights_may_lie_in_a_parent_of_the_author_s_own(check: Check) -> None:
     assert check(model(init='load("net.h5")'), None) == ()
 
 
-def test_the_nearest_weights_of_the_bundle_are_named(making, check: Check) -> None:
-    making.model = {**making.model, "Net.h5": b"w"}
-    (warning,) = check(model(init='load("net.h5")'), "3.8")
+def test_the_nearest_weights_of_the_bundle_are_named(check: Check) -> None:
+    (warning,) = check(model(init='load("net.h5")'), "3.8", weights="Net.h5")
     assert "`Net.h5`" in warning.what and "capitals" in str(warning.next_step)
