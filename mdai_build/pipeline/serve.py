@@ -41,6 +41,8 @@ class Outcome:
 
     smoke: SmokeResult
     pictures: tuple[Path, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What is dubious about the bundle, where it was read for the test."""
 
 
 def smoke_test(
@@ -100,7 +102,7 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     with _local_server(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
         smoke = run_smoke_test(server, plan, on_check)
-    return _draw(smoke, settings, trial, checked.bundle.name)
+    return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
 
 
 @contextmanager

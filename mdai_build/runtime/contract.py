@@ -379,7 +379,7 @@ def _check_vertices(report: Report, place: str, vertices: Any) -> None:
             report.add("{}[{}]".format(place, index), "expected [x, y]" + cast(point, "list"), point)
             return
         if is_list(point[0]) and is_list(point[1]):
-            message = "expected [x, y]: a list of points is one list deep, and each outline an output of its own"
+            message = "expected [x, y]: write [[x, y], [x, y], ...], and for each outline an output of its own"
             report.add("{}[{}]".format(place, index), message, point)
             return
     numbers = list(itertools.chain.from_iterable(vertices))

@@ -9,10 +9,13 @@ from typing import Literal
 
 from mdai_build.engine.target import Target, TargetState
 from mdai_build.errors import Location, Problem
-from mdai_build.smoke.hints import headline, hint
+from mdai_build.smoke.hints import ROOT, headline, hint
 from mdai_build.smoke.result import Check, SmokeResult
 
 LOG_LINES = 40
+_OWN_CODE = re.compile(
+    rf'File "{ROOT}(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in [^\n]*)?(?:\n +(?P<source>[^\n]*))?'
+)
 _READ_ONLY = "smoke.read-only"
 _READ_ONLY_WORDS = "Read-only file system"
 _OUT_OF_MEMORY = (
@@ -80,6 +83,7 @@ def load_failed(text: str, log: str) -> Problem:
     return Problem(
         code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.load-failed",
         what=f"the model did not load: {error}" if error else "the model did not load",
+        where=_line_of_code(text),
         expected="`import mdai_deploy` and `MDAIModel()` come to an end without an error",
         next_step=hint(text)
         or (
@@ -126,7 +130,7 @@ def refused(name: str, text: str) -> Problem:
     error = headline(text)
     return Problem(
         code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.predict-raised",
-        what=f"`predict` failed: {error}" if error else "`predict` failed",
+        what="`predict` failed" + (f" at {line}" if (line := _line_of_code(text)) else "") + f": {error}" * bool(error),
         where=Location(file=f"sample {name}"),
         expected="a list of outputs",
         next_step=hint(text) or "correct the code that the last lines of the traceback name",
@@ -222,6 +226,14 @@ def is_out_of_memory(text: str) -> bool:
     """Whether the server's words mean that the kernel killed the model's process for memory."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return bool(re.search(r"was killed.*(out of memory|SIGKILL)", first))
+
+
+def _line_of_code(text: str) -> Location | None:
+    """The last line of the bundle's own code in a traceback; None where there is none."""
+    *_, last = [None, *_OWN_CODE.finditer(text[-20_000:])]
+    if last is None:
+        return None
+    return Location(last["file"], int(last["line"]), source=(last["source"] or "").strip() or None)
 
 
 def _cast_hint(text: str) -> str | None:

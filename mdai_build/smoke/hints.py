@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from mdai_build.requirements import package_of
 
-# Where a model lies: in an image, and where `test --local` puts it.
-_ROOT = r"(?:/src/lib|/tmp/mdai-build-\w+/lib)/"
+ROOT = r"(?:/src/lib|/[^\s'\"]*mdai-build-\w+/lib)/"
+"""Where a model lies, as a pattern: in an image, and where `test --local` puts it."""
 
 
 def _missing_module(name: str) -> str:
@@ -75,7 +75,7 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         'not every DICOM file has {0}: read it with ds.get("{0}"), or skip the file',
     ),
     (
-        r"in _execute_child(?s:.)*PermissionError: [^'\n]*'(?:" + _ROOT + r")?([^'\n]*)'",
+        r"in _execute_child(?s:.)*PermissionError: [^'\n]*'(?:" + ROOT + r")?([^'\n]*)'",
         "`{0}` may not be executed: `chmod +x` it before you pack the archive, or start it by its interpreter",
     ),
     (
@@ -83,7 +83,7 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         "the image has no program `{0}`: use a package that does it in Python, or put the program into the archive",
     ),
     (
-        r"FileNotFoundError: [^'\n]*'" + _ROOT + r"([^']+)'",
+        r"FileNotFoundError: [^'\n]*'" + ROOT + r"([^']+)'",
         "the archive has no `{0}`: put it into the model folder before you pack it; capitals count",
     ),
     (

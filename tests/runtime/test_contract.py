@@ -205,7 +205,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ([output(probability=numpy.array([0.1, 0.9]))], "outputs[0].probability", "a list of"),
     ([data(vertices=[])], "outputs[0].data.vertices", "has no points"),
     # As the document's own example has it.
-    ([data(vertices=[[[0, 0], [0, 0]], [[1, 1], [1, 1]]])], "outputs[0].data.vertices[0]", "one list deep"),
+    ([data(vertices=[[[0, 0], [0, 0]], [[1, 1], [1, 1]]])], "outputs[0].data.vertices[0]", "[[x, y], [x, y], ...]"),
     ([data(vertices=[[[0], 0]])], "outputs[0].data.vertices[0][0]", "an int or a float"),
     ([data(vertices=[[0, 0, 0]])], "outputs[0].data.vertices[0]", "expected [x, y]"),
     ([data(x=1.5, y=2)], "outputs[0].data.x", "`int(...)`"),

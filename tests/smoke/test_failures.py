@@ -36,3 +36,33 @@ def test_one_wrong_place_is_told_without_repeating_it() -> None:
     place = "  outputs[0].class_index: expected an int\n"
     assert failures.invalid("ct", "The model's outputs are not valid:\n" + place).details is None
     assert failures.invalid("ct", "The model's outputs are not valid:\n" + place * 2).details is not None
+
+
+TRACEBACK = """The model failed to load: KeyError: 'x'
+
+Traceback (most recent call last):
+  File "/src/lib/.mdai/mdai_deploy.py", line 9, in __init__
+    self.net = helper.load()
+  File "/src/lib/net/helper.py", line 3, in load
+    return WEIGHTS["x"]
+  File "/opt/conda/lib/python3.8/collections.py", line 70, in get
+    raise KeyError(key)
+KeyError: 'x'
+"""
+
+
+def test_the_last_line_of_the_models_own_code_is_named() -> None:
+    where = failures.load_failed(TRACEBACK, "").where
+    assert where is not None
+    assert (where.file, where.line, where.source) == ("net/helper.py", 3, 'return WEIGHTS["x"]')
+    local = TRACEBACK.replace("/src/lib", "/tmp/mdai-build-x_1/lib")
+    assert failures.refused("ct", local).what == "`predict` failed at net/helper.py:3: KeyError: 'x'"
+    assert failures.load_failed("While it loaded the model, the worker process ended", "").where is None
+
+
+def test_a_syntax_error_of_a_helper_is_named() -> None:
+    text = (
+        'Traceback (most recent call last):\n  File "/src/lib/helper.py", line 2\n    x = = 1\nSyntaxError: invalid\n'
+    )
+    where = failures.load_failed(text, "").where
+    assert where is not None and (str(where), where.source) == ("helper.py:2", "x = = 1")
