@@ -16,8 +16,10 @@ import threading
 import tokenize
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from mdai_build.bundle.layout import ENTRY_POINT, missing_file
+from mdai_build.bundle.mistakes import find_mistakes
 from mdai_build.bundle.model import Bundle
 from mdai_build.bundle.names import shown
 from mdai_build.errors import BundleError, Location, Problem
@@ -25,7 +27,6 @@ from mdai_build.errors import BundleError, Location, Problem
 CLASS = "MDAIModel"
 METHOD = "predict"
 _SKELETON = "class MDAIModel:\n    def __init__(self): ...\n    def predict(self, data): ..."
-_ABSOLUTE = re.compile(r"(/(home|Users|root|content|kaggle|mnt|media|Volumes|gdrive)/|[A-Za-z]:[\\/])[^\n]+")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
@@ -45,8 +46,9 @@ def check_entry_point(bundle: Bundle, python: str | None = None) -> tuple[Proble
     if tree is None:
         return tuple(check.warnings)
     check.check_class(tree)
-    check.check_buffers(tree)
-    check.check_paths(tree)
+    # Where the parent image is not ours, weights may lie in it.
+    files = {member.path for member in bundle.members} if python is not None else None
+    check.warnings.extend(find_mistakes(tree, check.at_node, files))
     if check.errors:
         raise BundleError(check.errors, check.warnings)
     return tuple(check.warnings)
@@ -79,7 +81,8 @@ class _Check:
         text = self._lines[line - 1] if line is not None and 0 < line <= len(self._lines) else None
         return Location(ENTRY_POINT, line, column, source=shown(text) if text is not None else None)
 
-    def _at_node(self, node: ast.stmt | ast.expr) -> Location:
+    def at_node(self, node: ast.stmt | ast.expr) -> Location:
+        """The place of a node, with its line."""
         # The tree counts columns in bytes, a reader in characters.
         line = self._lines[node.lineno - 1] if node.lineno <= len(self._lines) else ""
         column = len(line.encode()[: node.col_offset].decode(errors="ignore")) + 1
@@ -97,7 +100,7 @@ class _Check:
             problem = Problem(
                 "bundle.syntax-error",
                 f"mdai_deploy.py is not valid Python{f' {python}' if python else ''}: {shown(error.msg)}",
-                self._at(error.lineno, error.offset or None),
+                self._place(error),
                 next_step=_syntax_advice(error, self._lines),
             )
         except (ValueError, RecursionError, MemoryError) as error:
@@ -117,6 +120,14 @@ class _Check:
             )
         )
         return None
+
+    def _place(self, error: SyntaxError) -> Location:
+        """Where it is; of a `match` that is too new the parser names the end."""
+        if error.msg.startswith("Pattern matching"):
+            with suppress(SyntaxError):
+                found = [node for node in ast.walk(_parse(self._source, None)) if isinstance(node, ast.Match)]
+                return self.at_node(min(found, key=lambda node: node.lineno))
+        return self._at(error.lineno, error.offset or None)
 
     def check_class(self, tree: ast.Module) -> None:
         """There is an MDAIModel, made without arguments, with a `predict` that takes the data."""
@@ -144,7 +155,7 @@ class _Check:
             Problem(
                 "bundle.no-model-class",
                 f"there is no class {CLASS}" + (f", but `{name}`" if name else ""),
-                self._at_node(meant) if meant else Location(ENTRY_POINT),
+                self.at_node(meant) if meant else Location(ENTRY_POINT),
                 f"a class {CLASS} with the methods __init__ and {METHOD}",
                 f"rename `{name}` to `{CLASS}`" if name else f"add one:\n{_SKELETON}",
             )
@@ -162,7 +173,7 @@ class _Check:
             Problem(
                 "bundle.no-predict",
                 f"{shown(model.name)} has no method {METHOD}",
-                self._at_node(body.functions[near[0]] if near else model),
+                self.at_node(body.functions[near[0]] if near else model),
                 f"def {METHOD}(self, data), which returns a list of outputs",
                 advice,
             )
@@ -178,7 +189,7 @@ class _Check:
                     "bundle.init-arguments",
                     f"{CLASS}.__init__ asks for {', '.join(f'`{name}`' for name in required)}, "
                     f"but {CLASS}() is made without arguments",
-                    self._at_node(function),
+                    self.at_node(function),
                     "def __init__(self)",
                     "give them default values, or set them inside __init__",
                 )
@@ -199,7 +210,7 @@ class _Check:
                 Problem(
                     "bundle.predict-arguments",
                     f"{CLASS}.{METHOD} does not take the data",
-                    self._at_node(function),
+                    self.at_node(function),
                     expected,
                     fix,
                 )
@@ -210,7 +221,7 @@ class _Check:
                 Problem(
                     "bundle.predict-arguments",
                     f"{CLASS}.{METHOD} asks for {names} beside the data, but gets the data alone",
-                    self._at_node(function),
+                    self.at_node(function),
                     expected,
                     "give them default values, or read them from data['args']",
                 )
@@ -222,6 +233,8 @@ class _Check:
         what = None
         if isinstance(function, ast.AsyncFunctionDef):
             what, advice = "is `async` and returns a coroutine", "remove `async`"
+        elif any(isinstance(node, ast.Return) and isinstance(node.value, ast.Dict) for node in inside):
+            what, advice = "returns a dict", "put it into a list: `return [output]`"
         elif any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside):
             what, advice = "yields and so returns a generator", "collect the outputs in a list and return it"
         elif not any(isinstance(node, ast.Return) and node.value is not None for node in inside):
@@ -231,46 +244,11 @@ class _Check:
                 Problem(
                     "bundle.predict-result",
                     f"{CLASS}.{METHOD} {what}",
-                    self._at_node(function),
+                    self.at_node(function),
                     "a list of outputs",
                     advice,
                 )
             )
-
-    def check_buffers(self, tree: ast.Module) -> None:
-        """`get_value()` on a BytesIO: a slip in the interface document's own example."""
-        buffers = set(_buffer_names(tree))
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Attribute) and node.attr == "get_value"):
-                continue
-            owner = node.value
-            if (isinstance(owner, ast.Name) and owner.id in buffers) or _makes_buffer(owner):
-                self.warnings.append(
-                    Problem(
-                        "bundle.get-value",
-                        "a BytesIO has no method `get_value`",
-                        self._at_node(node),
-                        next_step="write `getvalue()`",
-                    )
-                )
-
-    def check_paths(self, tree: ast.Module) -> None:
-        """Absolute paths of the author's own machine, which the image does not have."""
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
-                continue
-            if _ABSOLUTE.fullmatch(node.value):
-                name = re.split(r"[\\/]", node.value.rstrip("\\/"))[-1]
-                self.warnings.append(
-                    Problem(
-                        "bundle.absolute-path-in-code",
-                        f"`{shown(node.value)}` is a path of your machine; the image does not have it",
-                        self._at_node(node),
-                        "a path relative to mdai_deploy.py",
-                        f"put the file into the model folder and write "
-                        f"os.path.join(os.path.dirname(os.path.dirname(__file__)), {shown(name)!r})",
-                    )
-                )
 
 
 class _Bound:
@@ -343,28 +321,6 @@ def _within(function: _Function) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, _Scope):
             waiting.extend(ast.iter_child_nodes(node))
-
-
-def _makes_buffer(node: ast.expr | None) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
-    function = node.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
-    return name == "BytesIO"
-
-
-def _buffer_names(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and _makes_buffer(node.value):
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-        elif isinstance(node, ast.AnnAssign) and _makes_buffer(node.value) and isinstance(node.target, ast.Name):
-            yield node.target.id
-        elif (
-            isinstance(node, ast.withitem)
-            and _makes_buffer(node.context_expr)
-            and isinstance(node.optional_vars, ast.Name)
-        ):
-            yield node.optional_vars.id
 
 
 def _syntax_advice(error: SyntaxError, lines: Sequence[str]) -> str | None:

@@ -56,8 +56,14 @@ def test_command(
             outcome = test_image(target, settings, trial, progress.tell_check)
     exit_code = 0 if outcome.smoke.passed else 7
     if as_json:
-        print_json({"exit_code": exit_code, "target": target, **smoke_as_json(outcome.smoke, outcome.pictures)})
-    print_smoke(outcome.smoke, outcome.pictures, to_stderr=as_json)
+        print_json(
+            {
+                "exit_code": exit_code,
+                "target": target,
+                **smoke_as_json(outcome.smoke, outcome.pictures, outcome.warnings),
+            }
+        )
+    print_smoke(outcome.smoke, outcome.pictures, outcome.warnings, to_stderr=as_json)
     sys.exit(exit_code)
 
 

@@ -31,6 +31,8 @@ class RunOptions:
     memory: int
     """Bytes, swap included."""
     processes: int = 1024
+    read_only: bool = True
+    """Whether the root file system is; /tmp never is."""
     environment: tuple[tuple[str, str], ...] = ()
     port: int | None = None
     """On loopback; None takes a free one."""
@@ -85,7 +87,7 @@ class RunningContainer:
 
 @contextmanager
 def running_container(engine: Engine, image: str, options: RunOptions) -> Iterator[RunningContainer]:
-    """Runs an image with a read-only root, no capabilities, and its port published on loopback; removes it afterwards.
+    """Runs an image within its limits, without capabilities, and its port published on loopback; removes it afterwards.
 
     Raises:
         UnavailableError: the engine cannot create or start the container.
@@ -99,7 +101,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
                 "Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}
             ),  # the stubs know no free port of one address
             environment=dict(options.environment),
-            read_only=True,
+            read_only=options.read_only,
             # Some libraries compile what they then load from there.
             tmpfs={"/tmp": "rw,exec,nosuid,nodev,mode=1777"},
             cap_drop=["ALL"],

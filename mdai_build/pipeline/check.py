@@ -12,7 +12,7 @@ from mdai_build.bundle import SMOKE_FILE, Bundle, check_entry_point, read_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
 from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
-from mdai_build.requirements import Requirements, read_requirements
+from mdai_build.requirements import Requirements, missing_imports, read_requirements
 from mdai_build.settings import Settings
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ def check_model(path: Path, settings: Settings) -> CheckedModel:
     parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None
     if requirements is not None:
         warnings.extend(requirements.warnings)
+        warnings.extend(missing_imports(bundle, requirements, python))
     if failures or parsed is None or requirements is None or parent is None:
         raise _together(failures, warnings)
     return CheckedModel(bundle, parsed.config, requirements, parent, (*warnings, *parent.warnings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ class Outcome:
 
     smoke: SmokeResult
     pictures: tuple[Path, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What is dubious about the bundle, where it was read for the test."""
 
 
 def smoke_test(
@@ -52,14 +54,24 @@ def smoke_test(
     name: str,
     on_check: OnCheck,
 ) -> Outcome:
-    """Starts an image as a strict platform would, tries it, and draws what it answered."""
-    from mdai_build.engine import RunOptions, running_container
-    from mdai_build.smoke import make_smoke_plan, run_smoke_test
+    """Starts an image as a strict platform would, tries it, and draws what it answered.
 
-    with running_container(engine, image, RunOptions(memory=settings.memory)) as container:
-        # Samples take a second to make: the model loads meanwhile.
-        plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
-        smoke = run_smoke_test(container, plan, on_check)
+    A model that writes beside its code is tried again with a file system that lets it, and warned of.
+    """
+    from mdai_build.engine import RunOptions, running_container
+    from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
+
+    def tried(read_only: bool) -> SmokeResult:
+        with running_container(engine, image, RunOptions(memory=settings.memory, read_only=read_only)) as container:
+            # Samples take a second to make: the model loads meanwhile.
+            plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
+            return run_smoke_test(container, plan, on_check)
+
+    smoke = tried(read_only=True)
+    if warning := writes_refused(smoke):
+        on_check(warning)
+        again = tried(read_only=False)
+        smoke = replace(again, checks=(warning, *again.checks))
     return _draw(smoke, settings, trial, name)
 
 
@@ -90,7 +102,7 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     with _local_server(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
         smoke = run_smoke_test(server, plan, on_check)
-    return _draw(smoke, settings, trial, checked.bundle.name)
+    return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
 
 
 @contextmanager

@@ -40,9 +40,14 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
     }
 
 
-def smoke_as_json(smoke: SmokeResult, pictures: Sequence[Path]) -> dict[str, Any]:
-    """The outcome of a smoke test alone as JSON-ready values."""
-    return {"format": FORMAT, "smoke": _smoke(smoke), "pictures": [str(path) for path in pictures]}
+def smoke_as_json(smoke: SmokeResult, pictures: Sequence[Path], warnings: Sequence[Problem] = ()) -> dict[str, Any]:
+    """The outcome of a smoke test alone as JSON-ready values; `warnings` are those of the bundle."""
+    return {
+        "format": FORMAT,
+        "warnings": [problem.as_json() for problem in warnings],
+        "smoke": _smoke(smoke),
+        "pictures": [str(path) for path in pictures],
+    }
 
 
 def failure_as_json(failure: MdaiBuildError) -> dict[str, Any]:

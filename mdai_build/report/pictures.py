@@ -34,6 +34,7 @@ MOST_PER_OWN_SAMPLE = 64
 _LOG = logging.getLogger(__name__)
 _MOST_OUTPUTS_DRAWN = 64
 _LONGEST_SIDE, _SHORTEST_SIDE = 1024, 512
+_TEXT_HEIGHT = 260
 _PANEL_WIDTH = 380
 _MARGIN = 16
 _LINE = 19
@@ -146,7 +147,7 @@ def _draw_scene(answer: Answer, scene: _Scene, extras: Mapping[int, Sequence[Ima
         except Exception as error:  # noqa: BLE001  # as above: this drawing alone is lost
             _LOG.warning("pictures: outputs[%d] was not drawn: %s: %s", index, type(error).__name__, error)
     thumbnails = [image for index, _ in scene.outputs for image in extras.get(index, ())][:_MOST_THUMBNAILS]
-    height = max(picture.height, _SHORTEST_SIDE)
+    height = max(picture.height, _SHORTEST_SIDE, _TEXT_HEIGHT + _height_of(thumbnails))
     sheet = Image.new("RGB", (picture.width + _PANEL_WIDTH, height), _GROUND)
     sheet.paste(picture, (0, (height - picture.height) // 2))
     _draw_panel(sheet, picture.width + _MARGIN, answer, scene, how, thumbnails)
@@ -176,9 +177,8 @@ def _draw_panel(
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(18), ImageFont.load_default(14)
     bottom = sheet.height - _MARGIN
-    side = _THUMBNAIL if len(thumbnails) > 1 else _LONE_THUMBNAIL
-    if thumbnails:
-        bottom -= (side + 8) * ((len(thumbnails) + 1) // 2) + _LINE
+    side = _side_of(thumbnails)
+    bottom -= _height_of(thumbnails)
     y = _MARGIN
     for line in _wrapped(answer.request.name, large):
         draw.text((left, y), line, font=large, fill=_INK)
@@ -199,7 +199,8 @@ def _draw_panel(
     for place, (index, output) in enumerate(scene.outputs):
         lines = [part for text in _describe(index, output, names) for part in _wrapped(text, small, indent=26)]
         if y + _LINE * (len(lines) + 1) > bottom:
-            draw.text((left, y), f"and {len(scene.outputs) - place} more outputs", font=small, fill=_FAINT)
+            rest = len(scene.outputs) - place
+            draw.text((left, y), f"and {rest} more output{'s' if rest > 1 else ''}", font=small, fill=_FAINT)
             y += _LINE
             break
         colour = class_colour(output.get("class_index"))
@@ -218,6 +219,15 @@ def _draw_panel(
             small_image.thumbnail((side, side))
             row, column = divmod(number, 2)
             sheet.paste(small_image, (left + column * (side + 8), y + _LINE + row * (side + 8)))
+
+
+def _side_of(thumbnails: Sequence[Image.Image]) -> int:
+    return _THUMBNAIL if len(thumbnails) > 1 else _LONE_THUMBNAIL
+
+
+def _height_of(thumbnails: Sequence[Image.Image]) -> int:
+    """What explanations and images take of the panel, with the line above them."""
+    return (_side_of(thumbnails) + 8) * ((len(thumbnails) + 1) // 2) + _LINE if thumbnails else 0
 
 
 def _class_names(answer: Answer) -> dict[str, str]:

@@ -112,11 +112,13 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
     on.print(verdict)
 
 
-def print_smoke(smoke: SmokeResult, pictures: Sequence[Path], to_stderr: bool = False) -> None:
-    """Prints the outcome of a smoke test alone."""
+def print_smoke(
+    smoke: SmokeResult, pictures: Sequence[Path], warnings: Sequence[Problem] = (), to_stderr: bool = False
+) -> None:
+    """Prints the outcome of a smoke test alone; `warnings` are those of the bundle."""
     on = console(to_stderr)
     _print_smoke(on, smoke, pictures)
-    _print_findings(on, (), smoke)
+    _print_findings(on, warnings, smoke)
     on.print()
     if smoke.passed:
         on.print(Text("the smoke test passed", style="bold green"))

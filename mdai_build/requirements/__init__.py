@@ -8,6 +8,7 @@ from mdai_build.requirements.install import (
     vcs_lines,
 )
 from mdai_build.requirements.model import Kind, Override, Pin, Requirement, Requirements
+from mdai_build.requirements.modules import missing_imports, package_of
 from mdai_build.requirements.preflight import Findings, explain_failure, preflight_command, preflight_file
 from mdai_build.requirements.preinstalled import preinstalled, preinstalled_file
 from mdai_build.requirements.reader import read_requirements
@@ -25,6 +26,8 @@ __all__ = [
     "explain_failure",
     "install_file",
     "installer_arguments",
+    "missing_imports",
+    "package_of",
     "preflight_command",
     "preflight_file",
     "preinstalled",

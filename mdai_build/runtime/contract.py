@@ -37,13 +37,14 @@ from .values import (
     check_int,
     check_keys,
     check_text,
+    dimensions,
     is_list,
     is_plain,
     items,
     report_numbers,
 )
 
-__all__ = ["API_VERSION", "OUTPUT_TYPES", "Violation", "check_outputs", "check_request", "describe"]
+__all__ = ["API_VERSION", "OUTPUT_KEYS", "OUTPUT_TYPES", "Violation", "check_outputs", "check_request", "describe"]
 
 API_VERSION = "0.3"
 OUTPUT_TYPES = ("NONE", "ANNOTATION", "DICOM", "IMAGE", "TEXT")
@@ -104,10 +105,8 @@ def _check_outputs(report: Report, outputs: Any) -> None:
     if is_list(outputs):
         for index, output in enumerate(outputs):
             _check_output(report, "outputs[{}]".format(index), output)
-    elif outputs is None:
-        report.add("outputs", "expected a list of dicts: `predict` has to end with `return outputs`", outputs)
     else:
-        report.add("outputs", "expected a list of dicts" + cast(outputs, "list"), outputs)
+        report.add("outputs", "expected a list of dicts" + _list_advice(outputs), outputs)
 
 
 # ---- the request ----
@@ -192,11 +191,24 @@ def _check_optional(
 # ---- one output ----
 
 
+def _list_advice(outputs: Any) -> str:
+    """How what ``predict`` returned becomes a list of outputs, as the end of a message."""
+    if outputs is None:
+        return ": `predict` has to end with `return outputs`"
+    if isinstance(outputs, dict):
+        return ": write `return [output]`"
+    if hasattr(type(outputs), "__await__"):
+        return ": remove `async` from `predict`"
+    if hasattr(type(outputs), "__next__"):
+        return ": `predict` yields; collect the outputs in a list and return that"
+    return cast(outputs, "list")
+
+
 def _check_output(report: Report, place: str, output: Any) -> None:
     if not is_plain(output, dict):
         report.add(place, "expected a dict" + cast(output, "dict"), output)
         return
-    check_keys(report, place, output, _OUTPUT_KEYS)
+    check_keys(report, place, output, OUTPUT_KEYS)
     kind = output.get("type")
     if not is_plain(kind, str) or kind not in OUTPUT_TYPES:
         names = ", ".join(repr(name) for name in OUTPUT_TYPES)
@@ -241,7 +253,9 @@ def _check_probability(report: Report, place: str, value: Any) -> None:
 
 
 def _check_probability_value(report: Report, place: str, value: Any) -> None:
-    if not is_plain(value, float):
+    if dimensions(value):
+        report.add(place, 'expected a float, or a list of {"class_index": int, "probability": float}', value)
+    elif not is_plain(value, float):
         report.add(place, "expected a float" + cast(value, "float"), value)
     elif not -_PROBABILITY_TOLERANCE <= value <= 1 + _PROBABILITY_TOLERANCE:
         report.add(place, "expected a probability from 0 to 1", value)
@@ -342,6 +356,10 @@ def _check_mask(report: Report, place: str, mask: Any) -> None:
     if not mask:
         report.add(place, "has no rows: leave the output out when there is nothing to show")
         return
+    if is_list(mask[0]) and len(mask[0]) > 1 and all(is_list(pixel) or dimensions(pixel) for pixel in mask[0]):
+        message = "expected two dimensions, rows of numbers: return one channel, such as `mask.squeeze().tolist()`"
+        report.add(place, message, mask)
+        return
     bad_rows = 0
     width = len(mask[0]) if is_list(mask[0]) else -1
     for index, row in enumerate(mask):
@@ -373,6 +391,10 @@ def _check_vertices(report: Report, place: str, vertices: Any) -> None:
         if not (is_list(point) and len(point) == 2):
             report.add("{}[{}]".format(place, index), "expected [x, y]" + cast(point, "list"), point)
             return
+        if is_list(point[0]) and is_list(point[1]):
+            message = "expected [x, y]: write [[x, y], [x, y], ...], and for each outline an output of its own"
+            report.add("{}[{}]".format(place, index), message, point)
+            return
     numbers = list(itertools.chain.from_iterable(vertices))
     if not are_numbers(numbers):
         report_numbers(report, numbers, lambda i: "{}[{}][{}]".format(place, i // 2, i % 2))
@@ -392,7 +414,7 @@ _OUTPUT_CHECKS: dict[str, Callable[[Report, str, Any], Any]] = {
     "images": _check_images,
     "image_output_tags": _check_image_output_tags,
 }
-_OUTPUT_KEYS = ("type", *_OUTPUT_CHECKS)
+OUTPUT_KEYS = ("type", *_OUTPUT_CHECKS)
 _DATA_CHECKS: dict[str, Callable[[Report, str, Any], Any]] = {
     "mask": _check_mask,
     "vertices": _check_vertices,

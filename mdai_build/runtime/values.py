@@ -95,7 +95,7 @@ def report_numbers(report: Report, values: Sequence[Any], place: Callable[[int],
     bad = [index for index, value in enumerate(values) if not is_right(value)]
     first = values[bad[0]]
     if isinstance(first, float) and not math.isfinite(first):
-        message = "expected a finite number"
+        message = "expected a finite number: `numpy.nan_to_num(...)` replaces nan and infinity"
     elif is_plain(first, int):
         message = "expected a number of at most 64 bits"
     else:
@@ -268,6 +268,12 @@ def _library(value: Any) -> str:
         if name in ("numpy", "torch", "tensorflow"):
             return name
     return ""
+
+
+def dimensions(value: Any) -> int:
+    """How many dimensions an array or a tensor has; 0 for a single value and for everything else."""
+    count = getattr(value, "ndim", 0) if _library(value) else 0
+    return count if isinstance(count, int) else 0
 
 
 def cast(value: Any, wanted: str) -> str:

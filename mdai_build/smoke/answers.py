@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mdai_build.errors import Location, Problem
-from mdai_build.smoke.request import InputFile, SmokeRequest
+from mdai_build.smoke.request import JPEG, PNG, InputFile, SmokeRequest
 
 _MOST_PROBLEMS = 20
 _UIDS = (
@@ -144,6 +144,7 @@ class _OutputCheck:
             yield from self._missing_uids()
             yield from self._geometry()
         yield from self._images()
+        yield from self._explanations()
         if self.request.own_labels and self.output.get("type") == "ANNOTATION":
             yield from self._labels()
 
@@ -232,6 +233,23 @@ class _OutputCheck:
                         "no-image",
                         f"images[{index}]",
                         f"holds no such image: {len(content)} bytes that begin with {bytes(content[:8])!r}",
+                        expected,
+                        next_step,
+                    ),
+                    True,
+                )
+                return
+
+    def _explanations(self) -> Iterator[tuple[Problem, bool]]:
+        start, expected, next_step = _IMAGE_STARTS["IMAGE"]
+        for index, explanation in enumerate(self.output.get("explanations") or ()):
+            content, content_type = explanation.get("content"), explanation.get("content_type")
+            if content and content_type in (PNG, JPEG) and not start.match(content):
+                yield (
+                    self._problem(
+                        "no-image",
+                        f"explanations[{index}].content",
+                        f"holds no {content_type}: {len(content)} bytes that begin with {bytes(content[:8])!r}",
                         expected,
                         next_step,
                     ),

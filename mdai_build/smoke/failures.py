@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from typing import Literal
 
 from mdai_build.engine.target import Target, TargetState
 from mdai_build.errors import Location, Problem
-from mdai_build.smoke.hints import headline, hint
+from mdai_build.smoke.hints import ROOT, headline, hint
+from mdai_build.smoke.result import Check, SmokeResult
 
 LOG_LINES = 40
+_OWN_CODE = re.compile(
+    rf'File "{ROOT}(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in [^\n]*)?(?:\n +(?P<source>[^\n]*))?'
+)
+_READ_ONLY = "smoke.read-only"
+_READ_ONLY_WORDS = "Read-only file system"
 _OUT_OF_MEMORY = (
     "the model needs more memory than the limit: raise it with `--memory`, or load less at once "
     "(smaller batches, weights in half precision)"
@@ -74,8 +81,9 @@ def load_failed(text: str, log: str) -> Problem:
         return out_of_memory("while the model was loaded", text)
     error = headline(text)
     return Problem(
-        code="smoke.load-failed",
+        code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.load-failed",
         what=f"the model did not load: {error}" if error else "the model did not load",
+        where=_line_of_code(text),
         expected="`import mdai_deploy` and `MDAIModel()` come to an end without an error",
         next_step=hint(text)
         or (
@@ -98,12 +106,31 @@ def not_ready(seconds: float, target: Target, last: str) -> Problem:
     )
 
 
+def writes_refused(result: SmokeResult) -> Check | None:
+    """A warning where a model failed because it writes beside its code; None where it did not.
+
+    A strict platform starts images with a read-only file system; most do not, and there such a model works.
+    """
+    found = tuple(
+        replace(
+            problem,
+            expected="files written to tempfile.gettempdir() alone: a strict platform starts the image read-only",
+        )
+        for problem in result.problems
+        if problem.code == _READ_ONLY
+    )
+    if not found:
+        return None
+    message = "the model writes beside its code: tried again with a file system that it may write to"
+    return Check("read-only file system", "warning", 0.0, message, found)
+
+
 def refused(name: str, text: str) -> Problem:
     """`predict` raised, or the worker said no: a 500 whose reason lies in the model's code."""
     error = headline(text)
     return Problem(
-        code="smoke.predict-raised",
-        what=f"`predict` failed: {error}" if error else "`predict` failed",
+        code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.predict-raised",
+        what="`predict` failed" + (f" at {line}" if (line := _line_of_code(text)) else "") + f": {error}" * bool(error),
         where=Location(file=f"sample {name}"),
         expected="a list of outputs",
         next_step=hint(text) or "correct the code that the last lines of the traceback name",
@@ -123,7 +150,8 @@ def invalid(name: str, text: str) -> Problem:
         where=Location(file=f"sample {name}", key=first.partition(":")[0] if places else None),
         expected="outputs as the interface's document lists them: plain Python values, every key of its type",
         next_step=_cast_hint(text) or "correct what `predict` returns in mdai_deploy.py",
-        details=text.strip(),
+        # Of one place everything is told above.
+        details=text.strip() if len(places) != 1 else None,
     )
 
 
@@ -198,6 +226,14 @@ def is_out_of_memory(text: str) -> bool:
     """Whether the server's words mean that the kernel killed the model's process for memory."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return bool(re.search(r"was killed.*(out of memory|SIGKILL)", first))
+
+
+def _line_of_code(text: str) -> Location | None:
+    """The last line of the bundle's own code in a traceback; None where there is none."""
+    *_, last = [None, *_OWN_CODE.finditer(text[-20_000:])]
+    if last is None:
+        return None
+    return Location(last["file"], int(last["line"]), source=(last["source"] or "").strip() or None)
 
 
 def _cast_hint(text: str) -> str | None:

@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-_HINTS: tuple[tuple[str, str], ...] = (
+from mdai_build.requirements import package_of
+
+ROOT = r"(?:/src/lib|/[^\s'\"]*mdai-build-\w+/lib)/"
+"""Where a model lies, as a pattern: in an image, and where `test --local` puts it."""
+
+
+def _missing_module(name: str) -> str:
+    top, _, rest = name.partition(".")
+    package = package_of(top)
+    if rest:
+        return (
+            f"the installed `{top}` has no `{rest}`: pin the version of {package} that you trained with in "
+            f".mdai/requirements.txt"
+        )
+    return (
+        f"add a line `{package}` to .mdai/requirements.txt, at the version that you trained with; "
+        f"or if `{name}` is code of your own, its file to the archive"
+    )
+
+
+_HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
     (
         r"SystemExit",
         "remove the call of exit(), quit() or sys.exit(), or of argparse, which exits on the server's own arguments",
@@ -15,7 +36,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"No module named '([\w.]+)'",
-        "add the package that holds `{0}` to .mdai/requirements.txt, or its folder to the archive if it is your own",
+        _missing_module,
     ),
     (
         r"ImportError: cannot import name '(\w+)' from '([\w.]+)'",
@@ -30,12 +51,49 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "numpy removed that name: use the plain Python type, or pin an older numpy in .mdai/requirements.txt",
     ),
     (
+        r"numpy\.dtype size changed|compiled using NumPy 1\.x cannot be run|numpy\.core\.multiarray failed to import",
+        "a requirement has brought a numpy that other packages were not built for: add a line `numpy<2` to "
+        ".mdai/requirements.txt; what cannot do with that, pin to an earlier version",
+    ),
+    (
+        r"module 'PIL\.Image' has no attribute '(\w+)'",
+        "pillow 10 removed `Image.{0}`: use Image.LANCZOS or Image.Resampling, or pin `pillow<10` in "
+        ".mdai/requirements.txt",
+    ),
+    (
+        r"unsupported operand type\(s\) for \|: '(?:type|NoneType|_GenericAlias|ABCMeta)'|"
+        r"TypeError: 'type' object is not subscriptable",
+        "types written as `int | None` or `list[int]` need a newer Python: begin the file with "
+        "`from __future__ import annotations`, or choose a newer base_image in config.yaml",
+    ),
+    (
+        r"'dict' object has no attribute '(files|args|annotations|label_classes|content|content_type|dicom_tags)'",
+        'the data is plain dicts and lists: write ["{0}"] for .{0}',
+    ),
+    (
+        r"'(?:FileDataset|Dataset)' object has no attribute '(\w+)'",
+        'not every DICOM file has {0}: read it with ds.get("{0}"), or skip the file',
+    ),
+    (
+        r"in _execute_child(?s:.)*PermissionError: [^'\n]*'(?:" + ROOT + r")?([^'\n]*)'",
+        "`{0}` may not be executed: `chmod +x` it before you pack the archive, or start it by its interpreter",
+    ),
+    (
+        r"in _execute_child(?s:.)*FileNotFoundError: [^'\n]*'([^'\n]*)'",
+        "the image has no program `{0}`: use a package that does it in Python, or put the program into the archive",
+    ),
+    (
+        r"FileNotFoundError: [^'\n]*'" + ROOT + r"([^']+)'",
+        "the archive has no `{0}`: put it into the model folder before you pack it; capitals count",
+    ),
+    (
         r"FileNotFoundError: .*'(/(?:home|Users|content|mnt|workspace|root)/[^']*)'",
         "`{0}` is a path of another machine: put the file into the archive and build its path from "
         "os.path.dirname(os.path.dirname(__file__))",
     ),
     (
-        r"FileNotFoundError: [^'\n]*'([^'\n]+)'",
+        r"FileNotFoundError: [^'\n]*'([^'\n]+)'|OSError: [^'\n]*'([^'\n]+)', errno = 2|"
+        r"No file or directory found at ([^\s:]+)|Load model from (\S+) failed:.*File doesn't exist",
         "put `{0}` into the archive, and build its path from os.path.dirname(os.path.dirname(__file__))",
     ),
     (
@@ -96,7 +154,8 @@ def hint(text: str) -> str | None:
     tail = text[-20_000:]
     for pattern, advice in _HINTS:
         if found := re.search(pattern, tail):
-            return advice.format(*(group or "" for group in found.groups()))
+            groups = [group for group in found.groups() if group]
+            return advice(*groups) if callable(advice) else advice.format(*groups)
     return None
 
 

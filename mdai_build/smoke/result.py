@@ -10,6 +10,7 @@ from mdai_build.errors import Problem
 from mdai_build.smoke.request import SmokeRequest
 
 _MOST_NAMED = 3
+_LINE_OF_CODE = re.compile(r'File "[^"\n]*", line \d+, in .*')
 
 Outcome = Literal["passed", "warning", "failed"]
 
@@ -77,7 +78,9 @@ class SmokeResult:
 
 
 def _mistake(problem: Problem) -> tuple[str, str]:
-    """What makes two problems the same mistake: the kind, and the place in the outputs or else the words."""
+    """What makes two problems the same mistake: the kind, and the place in the outputs, in the code, or the words."""
+    if problem.code == "smoke.predict-raised" and (lines := _LINE_OF_CODE.findall(problem.details or "")):
+        return problem.code, lines[-1]
     if problem.where is not None and problem.where.key is not None:
         return problem.code, re.sub(r"\[\d+\]", "[]", problem.where.key)
     return problem.code, problem.what

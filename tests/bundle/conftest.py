@@ -6,11 +6,12 @@ import io
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
+from mdai_build.bundle import check_entry_point, read_bundle
 from mdai_build.errors import BundleError, Problem
 
 ZipEntry = tuple["str | zipfile.ZipInfo", bytes]
@@ -96,3 +97,15 @@ def only_problem():  # type: ignore[no-untyped-def]
         return problem
 
     return only
+
+
+@pytest.fixture
+def check(making, tmp_path: Path) -> Callable[..., tuple[Problem, ...]]:
+    """Checks a bundle with this text (or these bytes) as its mdai_deploy.py."""
+
+    def run(source: str | bytes, python: str | None = None, weights: str = "weights.bin") -> tuple[Problem, ...]:
+        content = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
+        folder = making.folder(tmp_path / "model", {**making.model, ".mdai/mdai_deploy.py": content, weights: b"w"})
+        return check_entry_point(read_bundle(folder), python)
+
+    return run

@@ -15,18 +15,6 @@ MODEL = "class MDAIModel:\n    def predict(self, data):\n        return []\n"
 Check = Callable[..., tuple[Problem, ...]]
 
 
-@pytest.fixture
-def check(making, tmp_path: Path) -> Check:
-    """Checks a bundle with this text (or these bytes) as its mdai_deploy.py."""
-
-    def run(source: str | bytes, python: str | None = None) -> tuple[Problem, ...]:
-        content = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
-        folder = making.folder(tmp_path / "model", {**making.model, ".mdai/mdai_deploy.py": content})
-        return check_entry_point(read_bundle(folder), python)
-
-    return run
-
-
 @pytest.mark.parametrize(
     "source",
     [

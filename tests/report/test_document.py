@@ -43,7 +43,7 @@ def test_a_failed_report_as_json(failed_report: BuildReport) -> None:
 
 
 def test_a_smoke_test_as_json(smoke: SmokeResult) -> None:
-    assert set(smoke_as_json(smoke, ())) == {"format", "smoke", "pictures"}
+    assert set(smoke_as_json(smoke, ())) == {"format", "smoke", "pictures", "warnings"}
 
 
 def test_a_failure_as_json(failure: Problem, warning: Problem) -> None:

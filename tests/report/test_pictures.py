@@ -226,6 +226,15 @@ def test_synthetic_samples_get_few_pictures_and_own_ones_more(tmp_path: Path) ->
     assert len(own) == len(outputs) < MOST_PER_OWN_SAMPLE
 
 
+def test_an_output_is_listed_however_many_images_it_has(tmp_path: Path) -> None:
+    files = synthetic_request("ct").files
+    images = [files[0].content] * MOST_PER_SAMPLE
+    *_, path = draw_pictures(result(answer("ct", output(files[0], type="IMAGE", images=images))), tmp_path)
+    with Image.open(path) as picture:
+        panel = np.asarray(picture.convert("RGB"))[:, 512:]
+    assert (panel == class_colour(0)).all(axis=-1).sum() > 100
+
+
 def test_images_and_explanations_are_saved_beside(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10), (1, 2, 3)).save(buffer, "JPEG")

@@ -120,9 +120,13 @@ def test_standard_output_stays_free_for_json(capsys: pytest.CaptureFixture[str],
     assert capsys.readouterr().out == ""
 
 
-def test_print_smoke(capsys: pytest.CaptureFixture[str], smoke: SmokeResult, failed_smoke: SmokeResult) -> None:
-    terminal.print_smoke(smoke, ())
-    assert lines(capsys.readouterr().out)[-1] == "the smoke test passed"
+def test_print_smoke(
+    capsys: pytest.CaptureFixture[str], smoke: SmokeResult, failed_smoke: SmokeResult, warning: Problem
+) -> None:
+    terminal.print_smoke(smoke, (), [warning])
+    printed = lines(capsys.readouterr().out)
+    assert any(line.startswith("warning[config.unknown-key]") for line in printed)
+    assert printed[-1] == "the smoke test passed"
     terminal.print_smoke(failed_smoke, ())
     assert lines(capsys.readouterr().out)[-1] == "the smoke test failed"
 

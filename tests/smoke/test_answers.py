@@ -168,6 +168,23 @@ def test_annotation_mode_says_which_data_is_due(mode: str, data: Any, wrong: boo
     assert codes(check_answer(own, [output(data=data)])) == (["annotation-mode"] if wrong else [])
 
 
+@pytest.mark.parametrize(
+    ("content", "content_type", "wrong"),
+    [
+        (b"\x89PNG\r\n\x1a\n...", "image/png", False),
+        (b"\xff\xd8\xff...", "image/png", False),
+        (b"\x00\x01\x02", "image/png", True),
+        (b"raw pixels", "image/jpeg", True),
+        (b"<p>text</p>", "text/html", False),
+    ],
+)
+def test_an_explanation_that_says_it_is_an_image_is_one(content: bytes, content_type: str, wrong: bool) -> None:
+    explanation = {"name": "a", "description": "b", "content": content, "content_type": content_type}
+    findings = check_answer(request(), [output(explanations=[{}, explanation])])
+    assert codes(findings) == (["no-image"] if wrong else [])
+    assert all("explanations[1].content" in problem.what for problem in findings.problems)
+
+
 def test_expectations() -> None:
     wanted = request(expect=Expectation(minimum=1, maximum=1, types=("NONE",), class_indices=(3,)))
     assert codes(check_answer(wanted, [])) == ["unexpected"]

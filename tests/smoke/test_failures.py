@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from mdai_build.errors import Problem
+from mdai_build.smoke import failures
+from mdai_build.smoke.result import Check, SmokeResult
+
+READ_ONLY = (
+    "The model failed to load: OSError\n\nTraceback (most recent call last):\n  x\n"
+    "OSError: [Errno 30] Read-only file system: '/src/lib/.mdai/cache.txt'\n"
+)
+
+
+def result(problem: Problem) -> SmokeResult:
+    return SmokeResult((Check("x", "failed", 0.0, problem.what, (problem,)),))
+
+
+@pytest.mark.parametrize(
+    "problem", [failures.load_failed(READ_ONLY, ""), failures.refused("ct", READ_ONLY)], ids=["load", "predict"]
+)
+def test_a_model_that_writes_beside_its_code_is_told_apart(problem: Problem) -> None:
+    warning = failures.writes_refused(result(problem))
+    assert warning is not None and warning.passed
+    (told,) = warning.problems
+    assert "cache.txt" in told.what and "tempfile.gettempdir()" in str(told.next_step)
+
+
+def test_what_else_fails_is_no_matter_of_writing() -> None:
+    text = "x\n\nTraceback (most recent call last):\n  print('Read-only file system')\nValueError: 3\n"
+    assert failures.writes_refused(result(failures.load_failed(text, ""))) is None
+    assert failures.writes_refused(SmokeResult(())) is None
+
+
+def test_one_wrong_place_is_told_without_repeating_it() -> None:
+    place = "  outputs[0].class_index: expected an int\n"
+    assert failures.invalid("ct", "The model's outputs are not valid:\n" + place).details is None
+    assert failures.invalid("ct", "The model's outputs are not valid:\n" + place * 2).details is not None
+
+
+TRACEBACK = """The model failed to load: KeyError: 'x'
+
+Traceback (most recent call last):
+  File "/src/lib/.mdai/mdai_deploy.py", line 9, in __init__
+    self.net = helper.load()
+  File "/src/lib/net/helper.py", line 3, in load
+    return WEIGHTS["x"]
+  File "/opt/conda/lib/python3.8/collections.py", line 70, in get
+    raise KeyError(key)
+KeyError: 'x'
+"""
+
+
+def test_the_last_line_of_the_models_own_code_is_named() -> None:
+    where = failures.load_failed(TRACEBACK, "").where
+    assert where is not None
+    assert (where.file, where.line, where.source) == ("net/helper.py", 3, 'return WEIGHTS["x"]')
+    local = TRACEBACK.replace("/src/lib", "/tmp/mdai-build-x_1/lib")
+    assert failures.refused("ct", local).what == "`predict` failed at net/helper.py:3: KeyError: 'x'"
+    assert failures.load_failed("While it loaded the model, the worker process ended", "").where is None
+
+
+def test_a_syntax_error_of_a_helper_is_named() -> None:
+    text = (
+        'Traceback (most recent call last):\n  File "/src/lib/helper.py", line 2\n    x = = 1\nSyntaxError: invalid\n'
+    )
+    where = failures.load_failed(text, "").where
+    assert where is not None and (str(where), where.source) == ("helper.py:2", "x = = 1")
