@@ -58,6 +58,8 @@ def write_context(
         (folder / MARKER).touch()
         wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share))
         _remove_others(folder, wanted | {MARKER})
+        for path in _empty_folders(plan, unpacked):
+            (folder / path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
             Problem(
@@ -121,6 +123,15 @@ def _linked_files(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[tuple[s
         for path in sources:
             if path not in ("Dockerfile", "Dockerfile.dockerignore") and PurePosixPath(path).parts[0] != GENERATED:
                 yield path, sources[path]
+
+
+def _empty_folders(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[str]:
+    for path in unpacked.bundle.empty_folders:
+        yield f"{GENERATED}/code/{path}"
+        if plan.workspace and path.startswith("workspace/"):
+            yield f"{GENERATED}/{path}"
+        if plan.author_dockerfile is not None and PurePosixPath(path).parts[0] != GENERATED:
+            yield path
 
 
 def _check_folder(folder: Path) -> None:
