@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.config import parent_images
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
@@ -128,9 +129,10 @@ def _build(
     tell: Tell,
 ) -> BuildResult:
     from mdai_build.context import context_folder, write_context
-    from mdai_build.engine import BuildRequest, build_image, ensure_parent, stages_from
+    from mdai_build.dockerfile import author_line
+    from mdai_build.engine import BuildRequest, build_image, ensure_parent
 
-    parents = stages_from(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
+    parents = parent_images(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
     for parent in parents:
         ensure_parent(engine, parent, tell)
     contexts = settings.cache_folder / "contexts"
@@ -139,6 +141,7 @@ def _build(
         secrets = (("ca-bundle", settings.ca_bundle),) if settings.ca_bundle else ()
         request = BuildRequest(
             context=folder,
+            author_line=author_line(plan),
             secrets=secrets,
             proxies=tuple(sorted(settings.proxies.items())),
             network=settings.build_network,
