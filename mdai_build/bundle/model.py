@@ -150,5 +150,5 @@ class UnpackedBundle:
 
     bundle: Bundle
     digest: str
-    """`sha256:…` over path, execute bit and content of every member, and empty folders; the same for zip, tar.gz and folder."""
+    """`sha256:…` over path, execute bit and content of every member, and the empty folders; the same for all kinds."""
     files: tuple[UnpackedFile, ...]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mdai_build.smoke import Scope
 
 INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
 class _ReaderLeftError(Exception):
@@ -173,9 +174,8 @@ cli.add_command(run_command)
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _interrupt)
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
     as_json = "--json" in sys.argv
     try:
         cli(standalone_mode=False)
@@ -205,4 +205,7 @@ def _show_failure(failure: MdaiBuildError, as_json: bool) -> None:
 
 
 def _interrupt(signal_number: int, frame: object) -> NoReturn:
+    # What was begun is taken back now; an impatient second Ctrl-C must not stop that half-way.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

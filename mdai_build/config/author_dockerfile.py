@@ -77,7 +77,8 @@ def name_last_stage(dockerfile: str, name: str) -> str:
     lines[-1] = _CONTINUED.sub("", lines[-1]).rstrip()
     last = read_stages(dockerfile)[-1]
     if last.name:
-        return "\n".join([*lines, "", f"FROM {last.name} AS {name}", ""])
+        # Names of stages are kept in lower case, and sought as they are written.
+        return "\n".join([*lines, "", f"FROM {last.name.lower()} AS {name}", ""])
     lines[last.end - 1] = f"{lines[last.end - 1].rstrip()} AS {name}"
     return "\n".join([*lines, ""])
 

@@ -143,9 +143,14 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
         image_id = Path(scratch, "image-id")
-        with started(_command(engine, request, image_id), engine.environment) as process:
-            _follow(process.stdout or (), progress, on_step)
-            exit_code = process.wait()
+        try:
+            with started(_command(engine, request, image_id), engine.environment) as process:
+                _follow(process.stdout or (), progress, on_step)
+                exit_code = process.wait()
+        except BaseException:
+            if image_id.exists():  # it was complete when the interruption came
+                engine.remove_image(image_id.read_text(encoding="utf-8").strip())
+            raise
         if exit_code != 0:
             raise build_failure(progress, request.author_line)
         return BuildResult(
@@ -244,8 +249,8 @@ def _unreadable(found: re.Match[str], said: list[str], author_line: int) -> Bund
 
 
 _ADVICE = {
-    "-m pip --version": "the image that .mdai/Dockerfile ends with needs Python 3.7 to 3.13 as `python3`, with pip",
-    "failed to calculate checksum": "paths in COPY and ADD begin at the folder that holds .mdai, not inside it: such as "
-    ".mdai/requirements.txt",
+    "-m pip --version": "the image that .mdai/Dockerfile ends with needs a `python3` from 3.7 to 3.13, with pip",
+    "failed to calculate checksum": "paths in COPY and ADD begin at the folder that holds .mdai, as in "
+    "COPY .mdai/requirements.txt /tmp/",
 }
 """What to do about a failed step, by words of its name or log."""

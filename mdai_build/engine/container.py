@@ -118,13 +118,15 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
 
 
 def remove_abandoned(engine: Engine) -> None:
-    """Removes the containers of runs of ours on this machine that were killed before they could."""
+    """Removes what runs of ours on this machine left that were killed: containers, with images that got no tag."""
     with engine_words():
         for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
             machine, _, process = str(container.labels.get(OWNER_LABEL, "")).rpartition(":")
             if machine == socket.gethostname() and not _alive(process):
-                with contextlib.suppress(docker.errors.APIError):
+                with contextlib.suppress(docker.errors.APIError, UnavailableError):
+                    image = str(container.attrs["Image"])
                     container.remove(force=True, v=True)
+                    engine.remove_image(image)
 
 
 def _owner() -> str:

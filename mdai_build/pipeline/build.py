@@ -93,9 +93,9 @@ def build_model(
     unpacked, plan = plan_model(checked, settings, tell)
     built = _build(engine, checked, plan, unpacked, settings, tell)
     outcome: Outcome | None = None
-    facts = engine.image(built.image_id)
     kept = False
     try:
+        facts = engine.image(built.image_id)
         if options.test:
             tell("starting the image for the smoke test")
             name = checked.bundle.name

@@ -29,7 +29,7 @@ GOLDEN = Path(__file__).parents[1] / "dockerfile/golden"
             "FROM --platform=linux/amd64 debian:12 AS p\nRUN true\n",
         ),
         ("FROM a AS one\nFROM b\nCOPY --from=one /x /x\n", "FROM a AS one\nFROM b AS p\nCOPY --from=one /x /x\n"),
-        ("FROM a AS one\nRUN true\n", "FROM a AS one\nRUN true\n\nFROM one AS p\n"),
+        ("FROM a AS One\nRUN true\n", "FROM a AS One\nRUN true\n\nFROM one AS p\n"),
         ("FROM a\n# FROM b\nRUN echo FROM c\n", "FROM a AS p\n# FROM b\nRUN echo FROM c\n"),
         ("FROM a\nRUN psql \\\n  # why\n\n  FROM b\n", "FROM a AS p\nRUN psql \\\n  # why\n\n  FROM b\n"),
         ("FROM a\nRUN <<EOF\nFROM b\nEOF\n", "FROM a AS p\nRUN <<EOF\nFROM b\nEOF\n"),
