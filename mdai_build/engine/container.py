@@ -90,7 +90,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     Raises:
         UnavailableError: the engine cannot create or start the container.
     """
-    remove_abandoned(engine)
+    remove_abandoned(engine, needed=image)
     with engine_words():
         container = engine.client.containers.create(
             image,
@@ -117,8 +117,11 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
             container.remove(force=True, v=True)
 
 
-def remove_abandoned(engine: Engine) -> None:
-    """Removes what runs of ours on this machine left that were killed: containers, with images that got no tag."""
+def remove_abandoned(engine: Engine, needed: str) -> None:
+    """Removes what killed runs of ours on this machine left: containers, and their images that got no tag.
+
+    `needed` is the image that is kept: a killed run may have built the very one that is wanted now.
+    """
     with engine_words():
         for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
             machine, _, process = str(container.labels.get(OWNER_LABEL, "")).rpartition(":")
@@ -126,7 +129,8 @@ def remove_abandoned(engine: Engine) -> None:
                 with contextlib.suppress(docker.errors.APIError, UnavailableError):
                     image = str(container.attrs["Image"])
                     container.remove(force=True, v=True)
-                    engine.remove_image(image)
+                    if image != needed:
+                        engine.remove_image(image)
 
 
 def _owner() -> str:
