@@ -66,7 +66,8 @@ def write_context(
                 code="context.cannot-write",
                 what=f"the build context cannot be written: {error.strerror or error}",
                 where=Location(str(error.filename or folder)),
-                next_step="free some disk, or name another place with the setting cache_folder",
+                next_step="free some disk, or choose another place: render -o for a folder of yours, else the setting "
+                "cache_folder",
             )
         ) from error
 

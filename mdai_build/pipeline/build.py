@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -55,12 +56,27 @@ def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: 
     """Writes the build context to a folder that plain `docker build` builds.
 
     Raises:
-        UsageError: the folder holds something else.
+        UsageError: the folder holds something else, or is inside the model's.
     """
     from mdai_build.context import write_context
 
+    if checked.bundle.kind == "folder" and folder.resolve().is_relative_to(checked.bundle.origin.resolve()):
+        raise UsageError(
+            Problem(
+                code="usage.inside-model",
+                what="the build context cannot go there: it would become part of the model",
+                where=Location(str(folder)),
+                expected="a folder outside the model folder",
+            )
+        )
     unpacked, plan = plan_model(checked, settings, tell, "file" if settings.ca_bundle else "none")
-    write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
+    new = not folder.exists()
+    try:
+        write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
+    except BaseException:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @dataclass(frozen=True)
@@ -89,9 +105,14 @@ def build_model(
     tell("checking the bundle")
     checked = check_model(path, settings)
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
-    engine = connect(settings.engine_folder)
-    unpacked, plan = plan_model(checked, settings, tell)
-    built = _build(engine, checked, plan, unpacked, settings, tell)
+    try:
+        engine = connect(settings.engine_folder)
+        unpacked, plan = plan_model(checked, settings, tell)
+        built = _build(engine, checked, plan, unpacked, settings, tell)
+    except MdaiBuildError as failure:
+        # What was dubious may be why.
+        failure.warnings = (*checked.warnings, *failure.warnings)
+        raise
     outcome: Outcome | None = None
     kept = False
     try:

@@ -236,10 +236,10 @@ def _print_place(on: Console, where: Location, style: str) -> None:
     line.append(source, style="default")
     on.print(line, soft_wrap=True)
     span = _caret(where, source)
-    caret = Text(f" {gutter} | ", style="cyan")
     if span is not None:
+        caret = Text(f" {gutter} | ", style="cyan")
         caret.append(" " * span[0] + "^" * span[1], style=style)
-    on.print(caret, soft_wrap=True)
+        on.print(caret, soft_wrap=True)
 
 
 def clean_line_keeping_indent(source: str) -> str:

@@ -109,6 +109,9 @@ def test_every_base_image_in_any_case(image: str) -> None:
         ("py38-gpu", "py38"),
         ("nvida", "nvidia"),
         ("ubuntu", None),
+        ("py36", None),
+        ("2.7", None),
+        ("python3.14", None),
         ("true", None),
     ],
 )
