@@ -4,6 +4,7 @@ import contextlib
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -125,6 +126,21 @@ def test_print_smoke(capsys: pytest.CaptureFixture[str], smoke: SmokeResult, fai
     assert lines(capsys.readouterr().out)[-1] == "the smoke test passed"
     terminal.print_smoke(failed_smoke, ())
     assert lines(capsys.readouterr().out)[-1] == "the smoke test failed"
+
+
+def test_outcomes_stay_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failed_smoke: SmokeResult
+) -> None:
+    checks = [replace(check, name=f"{check.name:x<28}", message="long " * 40) for check in failed_smoke.checks]
+    for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "60")):
+        monkeypatch.setenv(name, value)
+    terminal.print_smoke(replace(failed_smoke, checks=tuple(checks)), ())
+    rows = [line for line in lines(capsys.readouterr().out) if "xxx" in line]
+    words = {"passed": " ok ", "warning": " warning ", "failed": " FAILED "}
+    assert len(rows) == len(checks)
+    for row, check in zip(rows, checks, strict=True):
+        assert check.name in row and f"{check.seconds:.2f}" in row and words[check.outcome] in row
+        assert len(row) <= 60
 
 
 def test_print_failure_is_on_standard_error(
