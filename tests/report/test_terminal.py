@@ -135,7 +135,7 @@ def test_outcomes_stay_on_a_narrow_terminal(
     for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "60")):
         monkeypatch.setenv(name, value)
     terminal.print_smoke(replace(failed_smoke, checks=tuple(checks)), ())
-    rows = [line for line in lines(capsys.readouterr().out) if "xxx" in line]
+    rows = [line for line in lines(terminal.clean(capsys.readouterr().out)) if "xxx" in line]
     words = {"passed": " ok ", "warning": " warning ", "failed": " FAILED "}
     assert len(rows) == len(checks)
     for row, check in zip(rows, checks, strict=True):
