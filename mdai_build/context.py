@@ -58,13 +58,16 @@ def write_context(
         (folder / MARKER).touch()
         wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share))
         _remove_others(folder, wanted | {MARKER})
+        for path in _empty_folders(plan, unpacked):
+            (folder / path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
             Problem(
                 code="context.cannot-write",
                 what=f"the build context cannot be written: {error.strerror or error}",
                 where=Location(str(error.filename or folder)),
-                next_step="free some disk, or name another place with the setting cache_folder",
+                next_step="free some disk, or choose another place: render -o for a folder of yours, else the setting "
+                "cache_folder",
             )
         ) from error
 
@@ -121,6 +124,15 @@ def _linked_files(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[tuple[s
         for path in sources:
             if path not in ("Dockerfile", "Dockerfile.dockerignore") and PurePosixPath(path).parts[0] != GENERATED:
                 yield path, sources[path]
+
+
+def _empty_folders(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[str]:
+    for path in unpacked.bundle.empty_folders:
+        yield f"{GENERATED}/code/{path}"
+        if plan.workspace and path.startswith("workspace/"):
+            yield f"{GENERATED}/{path}"
+        if plan.author_dockerfile is not None and PurePosixPath(path).parts[0] != GENERATED:
+            yield path
 
 
 def _check_folder(folder: Path) -> None:

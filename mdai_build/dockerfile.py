@@ -25,6 +25,12 @@ def render_dockerfile(plan: BuildPlan) -> str:
     return _environment().get_template("Dockerfile.j2").render(plan=plan, user=USER_ID, version=__version__)
 
 
+def author_line(plan: BuildPlan) -> int:
+    """The line of the Dockerfile on which the author's own part begins, from 1."""
+    text = render_dockerfile(plan)
+    return text.count("\n", 0, text.index(plan.author_dockerfile or "")) + 1
+
+
 def quote_value(value: str) -> str:
     """A value as one double-quoted word of an ENV or LABEL instruction, whatever characters it holds.
 

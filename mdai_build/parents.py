@@ -7,6 +7,7 @@ had is found out by the `engine` room.
 from __future__ import annotations
 
 import datetime
+import difflib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -65,6 +66,7 @@ def choose_parent(config: ModelConfig, settings: Settings, today: datetime.date 
             cuda=config.cuda_version,
             conda_channels=settings.conda_channels,
             why="named by the setting `parent`",
+            warnings=_misspelled(settings.parent),
         )
     return _google_parent(config, settings, today or datetime.date.today())
 
@@ -92,6 +94,21 @@ def _google_parent(config: ModelConfig, settings: Settings, today: datetime.date
         conda_channels=settings.conda_channels,
         why=why,
         warnings=_age_warnings(row, today),
+    )
+
+
+def _misspelled(reference: str) -> tuple[Problem, ...]:
+    near = difflib.get_close_matches(reference.lower(), ("gcp", "local"), n=1, cutoff=0.7)
+    if not near:
+        return ()
+    return (
+        Problem(
+            code="parents.misspelled",
+            what=f"`{reference}` is taken for the name of an image",
+            where=Location("settings", key="parent"),
+            expected="`gcp`, `local`, or an image reference such as debian:12",
+            next_step=f"did you mean `{near[0]}`?",
+        ),
     )
 
 

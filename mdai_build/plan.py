@@ -15,8 +15,8 @@ from typing import Literal
 
 from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
-from mdai_build.config import ModelConfig
-from mdai_build.errors import BundleError, Location, Problem, UsageError
+from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, name_last_stage
+from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.parents import Parent
 from mdai_build.requirements import Requirements, constraint_file, install_file, installer_arguments, vcs_lines
 from mdai_build.resources import resources_digest
@@ -95,7 +95,7 @@ def make_plan(
         ca_bundle = "secret" if settings.ca_bundle else "none"
     author_dockerfile = None
     if parent.kind == "custom":
-        author_dockerfile = name_last_stage(bundle.read_text(".mdai/Dockerfile"), parent.reference)
+        author_dockerfile = name_last_stage(bundle.read_text(AUTHOR_DOCKERFILE), parent.reference)
     return BuildPlan(
         name=bundle.name,
         parent=dataclasses.replace(parent, warnings=()),
@@ -166,30 +166,3 @@ def _check_settings(parent: Parent, settings: Settings) -> None:
             )
     if problems:
         raise UsageError(problems)
-
-
-def name_last_stage(dockerfile: str, name: str) -> str:
-    """A Dockerfile's text with its last stage named `name`, so that further stages can follow it.
-
-    A stage that has a name already keeps it: one more stage of the wanted name then starts from it.
-
-    Raises:
-        BundleError: it has no FROM.
-    """
-    text = dockerfile.replace("\r\n", "\n").rstrip("\n") + "\n"
-    stages = list(
-        re.finditer(r"^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?[ \t]*$", text, re.I | re.M)
-    )
-    if not stages:
-        raise BundleError(
-            Problem(
-                code="plan.no-from",
-                what="the Dockerfile has no FROM instruction",
-                where=Location(".mdai/Dockerfile", line=1),
-                expected="a Dockerfile of its own, such as one that begins with: FROM ubuntu:22.04",
-            )
-        )
-    last = stages[-1]
-    if last.group(2):
-        return f"{text}\nFROM {last.group(2)} AS {name}\n"
-    return f"{text[: last.end()].rstrip()} AS {name}{text[last.end() :]}"

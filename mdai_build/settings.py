@@ -5,6 +5,7 @@ Nothing downstream reads the environment: a room that needs a setting gets it fr
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,9 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_data_path("mdai-build")) / "engine",
         description="folder of the private engine that `make engine` starts",
     )
-    memory: int = Field(4 * 1024**3, gt=0, description="memory limit of the smoke test's container")
+    memory: int = Field(
+        4 * 1024**3, ge=6 * 1024**2, description="memory limit of the smoke test's container, from 6m, docker's least"
+    )
     ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
     predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
 
@@ -115,7 +118,7 @@ def load_settings(
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     _take(values, origin, _machine_defaults(environment), "this machine")
-    file = _settings_file(folder or Path.cwd())
+    file = _settings_file(folder or _working_folder())
     if file is not None:
         _take(values, origin, _read_toml(file), str(file))
     for name in Settings.model_fields:
@@ -131,10 +134,10 @@ def load_settings(
         raise UsageError(
             Problem(
                 code="settings.wrong-value",
-                what=f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-                f" (found {fault['input']!r})",
+                what=_what(".".join(map(str, fault["loc"])), fault["type"], fault["msg"], fault["input"]),
                 where=Location(origin.get(str(fault["loc"][0]), "settings"), key=str(fault["loc"][0])),
                 expected=_expected(str(fault["loc"][0])),
+                next_step=_meant(str(fault["loc"][0])),
             )
             for fault in error.errors()
         ) from None
@@ -145,6 +148,12 @@ def _take(values: dict[str, Any], origin: dict[str, str], new: Mapping[str, Any]
     origin.update(dict.fromkeys(new, source))
 
 
+def _what(name: str, kind: str, message: str, found: object) -> str:
+    if kind == "extra_forbidden":
+        return f"there is no setting {name}"
+    return f"{name}: {message.removeprefix('Value error, ')} (found {found!r})"
+
+
 def _expected(name: str) -> str:
     known = Settings.model_fields.get(name)
     if known is None:
@@ -152,7 +161,21 @@ def _expected(name: str) -> str:
     return str(known.description)
 
 
-def _settings_file(folder: Path) -> Path | None:
+def _meant(name: str) -> str | None:
+    near = () if name in Settings.model_fields else difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # it was removed under us; nothing else needs it
+        return None
+
+
+def _settings_file(folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
     for place in (folder, *folder.parents):
         if (place / SETTINGS_FILE).is_file():
             return place / SETTINGS_FILE

@@ -62,6 +62,7 @@ class FolderSource:
     places: list[Path] = field(default_factory=list)
     statuses: list[os.stat_result] = field(default_factory=list)
     contents: dict[str, int] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     dangling: list[str] = field(default_factory=list)
 
@@ -120,6 +121,7 @@ class _Walker:
                 elif entry.is_symlink() and real in (*above, place):
                     self._refuse("link", path, "is a link to a folder that it lies in; it never ends")
                 else:
+                    self.source.folders.append(path)
                     waiting.append((path, real, (*above, place)))
 
     def _real(self, entry: os.DirEntry[str], path: str) -> Path | None:

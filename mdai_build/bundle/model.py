@@ -68,6 +68,8 @@ class Bundle:
     """`.mdai/config.yaml` or `.mdai/config.yml`."""
     limits: Limits = field(repr=False)
     source: Source = field(repr=False, compare=False)
+    empty_folders: tuple[str, ...] = ()
+    """Folders without a file in or below them, sorted; those above them are not named. Models look into them."""
 
     @cached_property
     def _by_path(self) -> Mapping[str, Member]:
@@ -148,5 +150,5 @@ class UnpackedBundle:
 
     bundle: Bundle
     digest: str
-    """`sha256:…` over path, execute bit and content of every member; the same for zip, tar.gz and folder."""
+    """`sha256:…` over path, execute bit and content of every member, and the empty folders; the same for all kinds."""
     files: tuple[UnpackedFile, ...]

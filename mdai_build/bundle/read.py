@@ -15,7 +15,7 @@ from mdai_build.bundle.model import Bundle, BundleKind, Limits, Member
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.reader import telling_damage
 from mdai_build.bundle.tar_source import TarSource, too_large
-from mdai_build.bundle.tree import build_tree, case_collisions, left_out_warning
+from mdai_build.bundle.tree import build_tree, case_collisions, empty_folders, left_out_warning
 from mdai_build.bundle.zip_source import ZipSource
 from mdai_build.errors import BundleError, Location, Problem
 
@@ -52,9 +52,10 @@ def read_bundle(path: Path, limits: Limits = Limits()) -> Bundle:  # noqa: B008 
         for name, number in contents.items()
     )
     beside = {name.split("/")[0] for name in tree.files if not name.startswith(prefix)}
+    folders = (name[len(prefix) :] for name in tree.folders if name.startswith(prefix))
     left_out = left_out_warning(tree.left_out, path)
     warnings = [*([left_out] if left_out else []), *tree.warnings]
-    return _bundle(path, kind, members, warnings, (root, beside), limits, ArchiveSource(source, contents))
+    return _bundle(path, kind, members, folders, warnings, (root, beside), limits, ArchiveSource(source, contents))
 
 
 def _read_folder(path: Path, limits: Limits) -> Bundle:
@@ -82,13 +83,14 @@ def _read_folder(path: Path, limits: Limits) -> Bundle:
         *case_collisions(source.contents, path),
         *_dangling(source, path),
     ]
-    return _bundle(path, "folder", members, warnings, (root, beside), limits, source)
+    return _bundle(path, "folder", members, source.folders, warnings, (root, beside), limits, source)
 
 
 def _bundle(
     path: Path,
     kind: BundleKind,
     members: Iterable[Member],
+    folders: Iterable[str],
     warnings: Iterable[Problem],
     root_and_beside: tuple[str, Collection[str]],
     limits: Limits,
@@ -108,6 +110,7 @@ def _bundle(
         config_path=find_config(paths, path),
         limits=limits,
         source=source,
+        empty_folders=empty_folders(folders, paths),
     )
 
 

@@ -98,6 +98,8 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
     nodes: dict[str, int] = {}
     left_out: set[str] = set()
     for number, entry in enumerate(entries):
+        if not entry.name and entry.kind == "folder":
+            continue  # the top itself, as Python's `tar.add(folder, arcname="")` writes it
         try:
             path = safe_path(entry.name)
         except UnsafeNameError as unsafe:
@@ -242,6 +244,23 @@ class _Links:
 
     def _shown_target(self, link: str) -> str:
         return shown(self._entries[self._nodes[link]].target)
+
+
+def empty_folders(folders: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
+    """The lowest of the folders that hold no file, sorted; to make those is to make all that are empty."""
+    above_files = _above(files)
+    empty = {folder for folder in folders if folder not in above_files}
+    return tuple(sorted(empty - _above(empty)))
+
+
+def _above(paths: Iterable[str]) -> set[str]:
+    above: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in above:
+            above.add(parent)
+            parent = parent.rpartition("/")[0]
+    return above
 
 
 _REPLACE_LINK = "put the file itself in the place of the link, or take the link out, and pack anew"

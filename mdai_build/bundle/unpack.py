@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,17 @@ def unpack_bundle(bundle: Bundle, store: Path, on_progress: Progress | None = No
             raise TypeError(f"not a source of files: {bundle.source!r}")
     progress.finish()
     files = (UnpackedFile(m.path, places[m.path], m.size, m.executable) for m in bundle.members)
-    return UnpackedBundle(bundle, _digest(bundle.members, hashes), tuple(files))
+    return UnpackedBundle(bundle, _digest(bundle, hashes), tuple(files))
 
 
-def _digest(members: Iterable[Member], hashes: Mapping[str, str]) -> str:
+def _digest(bundle: Bundle, hashes: Mapping[str, str]) -> str:
     digest = hashlib.sha256(f"{_RECORD}\n".encode())
-    for member in members:
+    for member in bundle.members:
         kind = "x" if member.executable else "-"
         # Hash and kind have a fixed width and no path has a NUL: two different bundles never give the same text.
         digest.update(f"{hashes[member.path]} {kind} {member.path}\0".encode())
+    for folder in bundle.empty_folders:
+        digest.update(f"{'-' * 64} d {folder}\0".encode())
     return f"sha256:{digest.hexdigest()}"
 
 

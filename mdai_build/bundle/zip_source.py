@@ -60,15 +60,16 @@ class ZipSource:
     def _check(self, limits: Limits) -> None:
         refusals = Refusals(self.origin)
         for info in self._infos:
+            name = _name(info)
             if info.flag_bits & _ENCRYPTED:
-                refusals.add("encrypted", info.orig_filename, "is encrypted", "pack anew without a password")
+                refusals.add("encrypted", name, "is encrypted", "pack anew without a password")
             elif info.compress_type not in _METHODS:
                 method = _METHOD_NAMES.get(info.compress_type, f"method {info.compress_type}")
-                refusals.add("compression", info.orig_filename, f"is packed with {method}", _OTHER_TOOL)
+                refusals.add("compression", name, f"is packed with {method}", _OTHER_TOOL)
             elif info.volume:
-                refusals.add("multi-disk", info.orig_filename, "is in another part of a split zip", _OTHER_TOOL)
+                refusals.add("multi-disk", name, "is in another part of a split zip", _OTHER_TOOL)
             elif info.file_size > limits.ratio_floor and info.file_size > limits.ratio * info.compress_size:
-                refusals.add("bomb", info.orig_filename, f"grows more than {limits.ratio} times when unpacked")
+                refusals.add("bomb", name, f"grows more than {limits.ratio} times when unpacked")
         refusals.raise_if_any()
         for info, end in self._with_ends():
             name_size = len(_raw_name(info))

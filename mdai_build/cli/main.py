@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -27,12 +28,13 @@ from mdai_build.cli.options import (
     smoke_options,
 )
 from mdai_build.cli.serving import run_command, test_command
-from mdai_build.errors import MdaiBuildError
+from mdai_build.errors import MdaiBuildError, Problem, UsageError
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
 
 INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
 class _ReaderLeftError(Exception):
@@ -117,7 +119,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
     print_problems(checked.warnings, heading="warning")
     if output is not None:
         render_model(checked, settings, output, silent)
-        click.echo(f"wrote the build context; build it with: docker build {output}", err=True)
+        click.echo(f"wrote the build context; build it with: docker build {shlex.quote(str(output))}", err=True)
         return
     _, plan = plan_model(checked, settings, silent)
     click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
@@ -153,6 +155,8 @@ def build(
     from mdai_build.report.terminal import print_report
 
     settings = read_settings(options)
+    if junit is not None and not junit.resolve().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(junit.parent)!r}", param_hint="--junit")
     with Progress() as progress:
         report = build_model(
             model,
@@ -161,11 +165,14 @@ def build(
             progress.tell,
             progress.tell_check,
         )
-    if junit is not None:
-        junit.write_text(junit_xml(report), encoding="utf-8")
     if as_json:
         print_json(report_as_json(report))
     print_report(report, to_stderr=as_json)
+    if junit is not None:
+        try:
+            junit.write_text(junit_xml(report), encoding="utf-8")
+        except OSError as error:
+            raise click.FileError(str(junit), error.strerror) from None
     sys.exit(report.exit_code)
 
 
@@ -175,15 +182,17 @@ cli.add_command(run_command)
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _interrupt)
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
     as_json = "--json" in sys.argv
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
+        wrong = UsageError(Problem("usage.words", error.format_message()))
+        if as_json:
+            _print_failure_as_json(wrong)
         error.show()
-        sys.exit(error.exit_code)
+        sys.exit(wrong.exit_code)
     except MdaiBuildError as failure:
         _show_failure(failure, as_json)
         sys.exit(failure.exit_code)
@@ -198,13 +207,21 @@ def main() -> NoReturn:
 
 
 def _show_failure(failure: MdaiBuildError, as_json: bool) -> None:
-    from mdai_build.report.document import failure_as_json
     from mdai_build.report.terminal import print_failure
 
     if as_json:
-        print_json(failure_as_json(failure))
+        _print_failure_as_json(failure)
     print_failure(failure)
 
 
+def _print_failure_as_json(failure: MdaiBuildError) -> None:
+    from mdai_build.report.document import failure_as_json
+
+    print_json(failure_as_json(failure))
+
+
 def _interrupt(signal_number: int, frame: object) -> NoReturn:
+    # What was begun is taken back now; an impatient second Ctrl-C must not stop that half-way.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

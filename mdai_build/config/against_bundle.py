@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from mdai_build.bundle import Bundle, missing_file
+from mdai_build.config.author_dockerfile import AUTHOR_DOCKERFILE, check_author_dockerfile
 from mdai_build.config.model import ModelConfig
 from mdai_build.errors import BundleError, Location, Problem
-
-AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
 
 
 def check_config_against_bundle(config: ModelConfig, bundle: Bundle) -> tuple[Problem, ...]:
     """Warnings about a config and its bundle taken together (original.md, "The bundle").
 
     Raises:
-        BundleError: `base_image: custom` without a `.mdai/Dockerfile`.
+        BundleError: `base_image: custom` without a `.mdai/Dockerfile`, or with one that ours cannot follow.
     """
     has_dockerfile = bundle.has(AUTHOR_DOCKERFILE)
     if config.base_image == "custom" and not has_dockerfile:
@@ -28,7 +27,9 @@ def check_config_against_bundle(config: ModelConfig, bundle: Bundle) -> tuple[Pr
                 f"{problem.next_step}; or choose a base_image such as py310",
             )
         )
-    if config.base_image != "custom" and has_dockerfile:
+    if config.base_image == "custom":
+        check_author_dockerfile(bundle.read_text(AUTHOR_DOCKERFILE))
+    elif has_dockerfile:
         return (
             Problem(
                 "config.unused-dockerfile",

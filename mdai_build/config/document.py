@@ -139,7 +139,7 @@ class Document:
                 _EXAMPLE,
                 "remove the `-` at the start of the lines",
             )
-        found = re.match(r"\s*(\w+)\s*[:=]\s*([\w.]+)", node.value)
+        found = re.match(r"\s*(\w+)\s*[:=\N{FULLWIDTH COLON}]\s*([\w.]+)", node.value)
         return Problem(
             "config.not-a-map",
             "the file is one text, not keys with values",
@@ -194,14 +194,18 @@ class Document:
                 "printable text",
                 "remove it; it may be invisible in your editor",
             )
-        mark = getattr(error, "problem_mark", None)
         reason = str(getattr(error, "problem", None) or error)
+        mark = getattr(error, "problem_mark", None)
+        if _FOUND_TOO_LATE.search(reason):
+            mark = getattr(error, "context_mark", None) or mark
         line_text = self._lines[mark.line] if mark is not None and mark.line < len(self._lines) else ""
         what, next_step = _explained(reason, line_text)
         return Problem("config.yaml", what, self.at(mark), _EXAMPLE, next_step)
 
 
 _NO_ALIAS = "write the values out instead"
+# What PyYAML sees at the end of the file or on the next line only; it also knows where it began.
+_FOUND_TOO_LATE = re.compile("could not find expected ':'|stream end|end of stream|unexpected end")
 
 
 def _explained(reason: str, line: str) -> tuple[str, str | None]:
@@ -221,6 +225,8 @@ def _explained(reason: str, line: str) -> tuple[str, str | None]:
         return f"`*` starts an alias in YAML, and this one has no anchor: {shown(reason)}", "put the value into quotes"
     if "stream end" in reason or "end of stream" in reason or "unexpected end" in reason:
         return "a quote or bracket is opened and never closed", "close it"
-    if "expected <block end>" in reason:
+    if "expected alphabetic or numeric character" in reason and (start := re.search(r":\s*([*&])", line)):
+        return f"`{start[1]}` at the start of a value has a meaning of its own in YAML", "put the value into quotes"
+    if "expected <block end>" in reason or "expected '<document start>'" in reason:
         return "the line does not fit the lines above it", "give all keys the same indentation"
     return f"this is not YAML: {shown(reason)}", None

@@ -127,7 +127,7 @@ class _Meaning:
         self,
         key: str,
         allowed: Sequence[str],
-        hint: Callable[[str], str | None] = lambda text: None,
+        hint: Callable[[str], str | None] | None = None,
         default: str | None = None,
     ) -> str | None:
         """The allowed value that is given; None, with an error, if it is not allowed."""
@@ -137,7 +137,7 @@ class _Meaning:
         text = value.text.strip().lower()
         if value.kind not in ("map", "list") and text in allowed:
             return text
-        self._wrong(key, value, allowed, hint(text) or _nearest(text, allowed))
+        self._wrong(key, value, allowed, hint(text) if hint else _nearest(text, allowed))
         return None
 
     def _wrong(self, key: str, value: Value, allowed: Sequence[str], meant: str | None, why: str | None = None) -> None:
@@ -222,10 +222,11 @@ def _nearest(text: str, allowed: Sequence[str]) -> str | None:
 
 def _python_hint(text: str) -> str | None:
     """`3.8`, `python3.8` and `py3.8` mean py38; of a Python that there is not, nothing is near."""
-    digits = re.fullmatch(r"(?:py|python)?[ -]?3\.?([0-9]{1,2})(?:\.[0-9]+)?", text)
-    if digits is not None and f"py3{digits[1]}" in BASE_IMAGES:
-        return f"py3{digits[1]}"
-    return None
+    digits = re.fullmatch(r"(?:py|python)?[ -]?([23])\.?([0-9]{1,2})(?:\.[0-9]+)?", text)
+    if digits is None:
+        return _nearest(text, BASE_IMAGES)
+    image = f"py{digits[1]}{digits[2]}"
+    return image if image in BASE_IMAGES else None
 
 
 def _cuda_number(value: Value) -> str | None:

@@ -4,7 +4,7 @@ from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_imag
 from mdai_build.engine.connection import Engine, connect, require_image
 from mdai_build.engine.container import RunOptions, running_container
 from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
-from mdai_build.engine.parent import ensure_parent, stages_from
+from mdai_build.engine.parent import ensure_parent
 
 __all__ = [
     "BuildRequest",
@@ -21,5 +21,4 @@ __all__ = [
     "local_server",
     "require_image",
     "running_container",
-    "stages_from",
 ]

@@ -27,7 +27,10 @@ _DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
 _LOG = re.compile(r"^(\d+\.\d+) (.*)$")
 _FLAG = re.compile(r"--(?:mount|link|chown|from)(?:=\S+)? ")
 _STAGE = re.compile(r"^\[(\S+)(?: +\d+/\d+)?\] ")
-_PARSE_ERROR = re.compile(r"failed to solve: ((?:dockerfile parse error|no build stage|failed to parse).*)")
+_PARSE_ERROR = re.compile(
+    r"failed to solve: (?:dockerfile parse error on line (?P<line>\d+): )?"
+    r"(?P<reason>(?(line)|(?:dockerfile parse error|no build stage|failed to parse)).*)"
+)
 # Words of uv, pip, conda, apt and git when a host cannot be reached or trusted: no fault of the bundle.
 _NETWORK = re.compile(
     r"(?i)temporary failure (?:in name )?resolv\w+|could not resolve host|dns error|name or service not known"
@@ -61,6 +64,8 @@ class BuildRequest:
     """What `docker buildx build` is asked for."""
 
     context: Path
+    author_line: int = 1
+    """The line of its Dockerfile on which the author's own part begins."""
     secrets: tuple[tuple[str, Path], ...] = ()
     """Name and file of each secret that install steps may mount."""
     proxies: tuple[tuple[str, str], ...] = ()
@@ -143,11 +148,16 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
         metadata = Path(scratch, "metadata.json")
-        with started(_command(engine, request, metadata), engine.environment) as process:
-            _follow(process.stdout or (), progress, on_step)
-            exit_code = process.wait()
+        try:
+            with started(_command(engine, request, metadata), engine.environment) as process:
+                _follow(process.stdout or (), progress, on_step)
+                exit_code = process.wait()
+        except BaseException:
+            if metadata.exists():  # it was complete when the interruption came
+                engine.remove_image(_image_id(engine, json.loads(metadata.read_bytes())))
+            raise
         if exit_code != 0:
-            raise build_failure(progress)
+            raise build_failure(progress, request.author_line)
         return BuildResult(
             image_id=_image_id(engine, json.loads(metadata.read_bytes())),
             stages=progress.stages(),
@@ -200,21 +210,15 @@ def _follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], N
             on_step(name)
 
 
-def build_failure(progress: Progress) -> MdaiBuildError:
-    """The failure of a build, told by the step that failed and its own log."""
+def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
+    """The failure of a build, told by the step that failed and its own log.
+
+    `author_line` is the line on which the author's own part of the Dockerfile begins.
+    """
     name = progress.names.get(progress.failed or "", "")
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if found := _PARSE_ERROR.search("\n".join(progress.rest)):
-        # Our own part parses, so this is about what an author's Dockerfile adds.
-        return BundleError(
-            Problem(
-                code="engine.dockerfile",
-                what=f"the bundle's Dockerfile cannot be read: {found.group(1)}",
-                where=Location(".mdai/Dockerfile"),
-                next_step="try it alone: docker build - < .mdai/Dockerfile",
-                details="\n".join(progress.rest).strip(),
-            )
-        )
+        return _unreadable(found, progress.rest, author_line)
     if not name or "load metadata for" in name or name.startswith("[internal]"):
         return UnavailableError(
             Problem(
@@ -246,5 +250,37 @@ def build_failure(progress: Progress) -> MdaiBuildError:
             )
         )
     return BuildFailedError(
-        Problem(code="engine.step-failed", what=f"this step of the build failed: {name}", details=log)
+        Problem(
+            code="engine.step-failed",
+            what=f"this step of the build failed: {name}",
+            next_step=next((advice for words, advice in _ADVICE.items() if words in f"{name}\n{log}"), None),
+            details=log,
+        )
     )
+
+
+def _unreadable(found: re.Match[str], said: list[str], author_line: int) -> BundleError:
+    """Our own part parses, so this is about what an author's Dockerfile adds: told by its lines, not by ours."""
+    number = found["line"]
+    marked = next((line for line in said if number and re.match(rf"\s*{number} \| >>>", line)), None)
+    return BundleError(
+        Problem(
+            code="engine.dockerfile",
+            what=f"the bundle's Dockerfile cannot be read: {found['reason']}",
+            where=Location(
+                ".mdai/Dockerfile",
+                line=int(number) - author_line + 1 if number else None,
+                source=marked.partition(">>> ")[2] if marked else None,
+            ),
+            next_step="try it alone, in the model folder: docker build -f .mdai/Dockerfile .",
+            details=None if marked else "\n".join(said).strip(),
+        )
+    )
+
+
+_ADVICE = {
+    "-m pip --version": "the image that .mdai/Dockerfile ends with needs a `python3` from 3.7 to 3.13, with pip",
+    "failed to calculate checksum": "paths in COPY and ADD begin at the folder that holds .mdai, as in "
+    "COPY .mdai/requirements.txt /tmp/",
+}
+"""What to do about a failed step, by words of its name or log."""

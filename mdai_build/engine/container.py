@@ -92,7 +92,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     Raises:
         UnavailableError: the engine cannot create or start the container.
     """
-    remove_abandoned(engine)
+    remove_abandoned(engine, needed=image)
     with engine_words():
         container = engine.client.containers.create(
             image,
@@ -119,14 +119,20 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
             container.remove(force=True, v=True)
 
 
-def remove_abandoned(engine: Engine) -> None:
-    """Removes the containers of runs of ours on this machine that were killed before they could."""
+def remove_abandoned(engine: Engine, needed: str) -> None:
+    """Removes what killed runs of ours on this machine left: containers, and their images that got no tag.
+
+    `needed` is the image that is kept: a killed run may have built the very one that is wanted now.
+    """
     with engine_words():
         for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
             machine, _, process = str(container.labels.get(OWNER_LABEL, "")).rpartition(":")
             if machine == socket.gethostname() and not _alive(process):
-                with contextlib.suppress(docker.errors.APIError):
+                with contextlib.suppress(docker.errors.APIError, UnavailableError):
+                    image = str(container.attrs["Image"])
                     container.remove(force=True, v=True)
+                    if image != needed:
+                        engine.remove_image(image)
 
 
 def _owner() -> str:

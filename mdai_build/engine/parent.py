@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from mdai_build.engine.connection import Engine, ImageFacts, engine_words, require_image
 from mdai_build.errors import Problem, UnavailableError
 
 _MIB = 1024 * 1024
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.I | re.M)
 
 
 def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:
@@ -45,18 +43,6 @@ def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], N
             raise
         raise _missing(reference, error.problems[0].what) from error
     return require_image(engine, reference)
-
-
-def stages_from(dockerfile: str) -> tuple[str, ...]:
-    """The images that a Dockerfile's stages start from, apart from its own stages."""
-    own: set[str] = set()
-    images = []
-    for match in _FROM.finditer(dockerfile):
-        if match.group(1) not in own and match.group(1) != "scratch":
-            images.append(match.group(1))
-        if match.group(2):
-            own.add(match.group(2))
-    return tuple(images)
 
 
 def _split(reference: str) -> tuple[str, str]:

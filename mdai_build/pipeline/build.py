@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.config import parent_images
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
@@ -54,12 +56,27 @@ def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: 
     """Writes the build context to a folder that plain `docker build` builds.
 
     Raises:
-        UsageError: the folder holds something else.
+        UsageError: the folder holds something else, or is inside the model's.
     """
     from mdai_build.context import write_context
 
+    if checked.bundle.kind == "folder" and folder.resolve().is_relative_to(checked.bundle.origin.resolve()):
+        raise UsageError(
+            Problem(
+                code="usage.inside-model",
+                what="the build context cannot go there: it would become part of the model",
+                where=Location(str(folder)),
+                expected="a folder outside the model folder",
+            )
+        )
     unpacked, plan = plan_model(checked, settings, tell, "file" if settings.ca_bundle else "none")
-    write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
+    new = not folder.exists()
+    try:
+        write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
+    except BaseException:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @dataclass(frozen=True)
@@ -90,18 +107,23 @@ def build_model(
     tell("checking the bundle")
     checked = check_model(path, settings)
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
-    engine = connect(settings.engine_folder)
-    unpacked, plan = plan_model(checked, settings, tell)
-    digest = content_digest(plan, _ensure_parents(engine, plan, tell))
-    built = None if options.fresh else _built_before(engine, tag, digest)
-    if built is None:
-        built = _build(engine, checked, plan, unpacked, settings, digest, options.fresh, tell)
-    else:
-        tell("nothing changed: the image is there already")
+    try:
+        engine = connect(settings.engine_folder)
+        unpacked, plan = plan_model(checked, settings, tell)
+        digest = content_digest(plan, _ensure_parents(engine, plan, tell))
+        built = None if options.fresh else _built_before(engine, tag, digest)
+        if built is None:
+            built = _build(engine, checked, plan, unpacked, settings, digest, options.fresh, tell)
+        else:
+            tell("nothing changed: the image is there already")
+    except MdaiBuildError as failure:
+        # What was dubious may be why.
+        failure.warnings = (*checked.warnings, *failure.warnings)
+        raise
     outcome: Outcome | None = None
-    facts = engine.image(built.image_id)
     kept = False
     try:
+        facts = engine.image(built.image_id)
         if options.test:
             tell("starting the image for the smoke test")
             name = checked.bundle.name
@@ -128,9 +150,9 @@ def build_model(
 
 def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
     """The ids of the images that a build starts from, pulled where they are not there."""
-    from mdai_build.engine import ensure_parent, stages_from
+    from mdai_build.engine import ensure_parent
 
-    parents = stages_from(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
+    parents = parent_images(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
     return [ensure_parent(engine, parent, tell).id for parent in parents]
 
 
@@ -155,6 +177,7 @@ def _build(
     tell: Tell,
 ) -> BuildResult:
     from mdai_build.context import context_folder, write_context
+    from mdai_build.dockerfile import author_line
     from mdai_build.engine import BuildRequest, build_image
 
     contexts = settings.cache_folder / "contexts"
@@ -163,6 +186,7 @@ def _build(
         secrets = (("ca-bundle", settings.ca_bundle),) if settings.ca_bundle else ()
         request = BuildRequest(
             context=folder,
+            author_line=author_line(plan),
             secrets=secrets,
             proxies=tuple(sorted(settings.proxies.items())),
             network=settings.build_network,

@@ -185,6 +185,8 @@ def _lay_out(unpacked: UnpackedBundle, root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file.source, target)
         target.chmod(0o755 if file.executable else 0o644)
+    for folder in unpacked.bundle.empty_folders:
+        (root / folder).mkdir(parents=True)
 
 
 def _draw(smoke: SmokeResult, settings: Settings, trial: Trial, name: str) -> Outcome:

@@ -17,7 +17,7 @@ from mdai_build.report.text import clean, clean_line, duration, size
 
 if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
-    from mdai_build.smoke.result import Check, SmokeResult
+    from mdai_build.smoke.result import SmokeResult
 
 __all__ = ["clean", "print_checked", "print_failure", "print_problems", "print_report", "print_smoke"]
 
@@ -28,6 +28,8 @@ _OUTCOMES = {"passed": ("ok", "green"), "warning": ("warning", "yellow"), "faile
 _PLAIN_WIDTH = 10_000
 _WIDEST = 120
 _LONGEST_SOURCE = 200
+_NARROWEST = 8
+_OTHER_COLUMNS = len("seconds") + len("warning") + 4 * 2
 
 
 def console(to_stderr: bool = False) -> Console:
@@ -129,11 +131,12 @@ def print_smoke(
 def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> None:
     on.print()
     table = _table("smoke test", "seconds", "", "")
-    for check in smoke.checks:
+    names = [clean_line(check.name) for check in smoke.checks]
+    # Only messages give way on a narrow terminal: the outcome is what the table is for.
+    room = min(_WIDEST, max(_NARROWEST, on.width - max(map(len, names), default=0) - _OTHER_COLUMNS))
+    for name, check in zip(names, smoke.checks, strict=True):
         word, style = _OUTCOMES[check.outcome]
-        table.add_row(
-            Text(clean_line(check.name)), f"{check.seconds:.2f}", Text(word, style=style), Text(_message(check))
-        )
+        table.add_row(Text(name), f"{check.seconds:.2f}", Text(word, style=style), Text(_cut(check.message, room)))
     on.print(table)
     on.print()
     measured = [
@@ -150,9 +153,9 @@ def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> N
     _print_facts(on, rows)
 
 
-def _message(check: Check) -> str:
-    line = clean_line(check.message)
-    return line if len(line) <= _WIDEST else line[: _WIDEST - 3] + "..."
+def _cut(message: str, room: int) -> str:
+    line = clean_line(message)
+    return line if len(line) <= room else line[: room - 3] + "..."
 
 
 def _print_findings(on: Console, warnings: Sequence[Problem], smoke: SmokeResult | None) -> None:
@@ -239,10 +242,10 @@ def _print_place(on: Console, where: Location, style: str) -> None:
     line.append(source, style="default")
     on.print(line, soft_wrap=True)
     span = _caret(where, source)
-    caret = Text(f" {gutter} | ", style="cyan")
     if span is not None:
+        caret = Text(f" {gutter} | ", style="cyan")
         caret.append(" " * span[0] + "^" * span[1], style=style)
-    on.print(caret, soft_wrap=True)
+        on.print(caret, soft_wrap=True)
 
 
 def clean_line_keeping_indent(source: str) -> str:

@@ -88,7 +88,11 @@ def is_command(line: str) -> bool:
 
 
 def rejected(line: str, reason: str) -> Refusal:
-    """Why a line that pip rejects is wrong, with the line that was probably meant. Both texts are redacted."""
+    """Why a line that pip rejects is wrong, with the line that was probably meant. Both texts are redacted.
+
+    Raises:
+        Refusal: rather than that, if what was meant cannot be installed either.
+    """
     if command := _COMMANDS.fullmatch(line):
         packages = [word for word in command["rest"].split() if not word.startswith("-")]
         lines = ", ".join(f"`{package}`" for package in packages)
@@ -96,6 +100,7 @@ def rejected(line: str, reason: str) -> Refusal:
         return Refusal("syntax", what, next_step=f"write {lines}" + (", each on its own line" if packages[1:] else ""))
     for suggestion, what in _suggestions(line):
         if _readable(suggestion):
+            check_name(Specification(suggestion).name)
             return Refusal("syntax", what, next_step=f"write `{suggestion}`")
     if re.match(r"(?:git@|git\+git@)[\w.-]+:", line):
         path = line.split(":", 1)[1]
@@ -107,6 +112,10 @@ def rejected(line: str, reason: str) -> Refusal:
         )
     if re.match(r"(?:import|from)\s+\w", line):
         return Refusal("syntax", f"`{line}` is Python code", expected="the name of a package, such as numpy==1.23.3")
+    words = re.split(r"[,\s]+", line.strip(", "))
+    if len(words) > 1 and all(_readable(word) for word in words):
+        several = ", ".join(f"`{word}`" for word in words)
+        return Refusal("syntax", f"`{line}` has several packages", next_step=f"write {several}, each on its own line")
     return Refusal(
         "syntax",
         f"pip does not read `{line}`: {reason}" if reason else f"pip does not read `{line}`",

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from mdai_build.bundle import Bundle
+from mdai_build.bundle import Bundle, shown
 from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import hints
 from mdai_build.requirements.forms import Forms
@@ -326,8 +326,15 @@ def _whole_model(written: str) -> Refusal:
 
 def _no_file(bundle: Bundle) -> Problem:
     texts = [member.path for member in bundle.members if posixpath.basename(member.path) == "requirements.txt"]
+    beside = {path.lower(): path for member in bundle.members if posixpath.dirname(path := member.path) == ".mdai"}
+    near = get_close_matches(REQUIREMENTS_FILE, beside, n=1, cutoff=0.85)
+    advice = "add one if the model imports anything else"
+    if near:
+        advice = f"rename `{shown(beside[near[0]])}` to `requirements.txt`"
+    elif texts:
+        advice = f"move `{shown(texts[0])}` there"
     return Refusal(
         "no-file",
         "the bundle has no requirements.txt in `.mdai`: it gets the preinstalled packages alone",
-        next_step=f"move `{texts[0]}` there" if texts else "add one if the model imports anything else",
+        next_step=advice,
     ).at(Location(REQUIREMENTS_FILE))

@@ -11,6 +11,8 @@ from mdai_build.requirements.refusal import Refusal
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 # What RFC 3986 allows, less what could be read as another part of the line: `;` begins a marker, `{}` a variable.
 _URL_TEXT = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,=%-]+")
+# Folders of the machines on which conda's packages are built; an environment's `pip freeze` is full of them.
+_BUILT_BY_CONDA = re.compile(r"conda|croot|feedstock|concourse|/tmp/build/|:/ci/|/ci_|:/bld/|/work$")
 
 CREDENTIALS_NEXT_STEP = (
     "take the password out of the file; a private index is given to the build by its settings, "
@@ -55,7 +57,7 @@ def _credentials(shown: str) -> Refusal:
 
 
 def _scheme_refusal(scheme: str, shown: str, schemes: tuple[str, ...]) -> Refusal:
-    if scheme == "file" and re.search("conda|croot|feedstock", shown):
+    if scheme == "file" and _BUILT_BY_CONDA.search(shown):
         return Refusal(
             "file-url",
             f"`{shown}` is where conda built the package; `pip freeze` writes this inside a conda environment",

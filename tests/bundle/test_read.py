@@ -3,12 +3,13 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mdai_build.bundle import Limits, read_bundle
+from mdai_build.bundle import Limits, read_bundle, unpack_bundle
 from mdai_build.errors import BundleError, Problem
 
 Only = Callable[[pytest.ExceptionInfo[BundleError]], Problem]
@@ -30,6 +31,31 @@ def test_the_model_is_at_the_top_or_in_one_folder(making, tmp_path: Path, prefix
 def test_config_may_be_called_yml(making, tmp_path: Path) -> None:
     entries = [(str(name).replace(".yaml", ".yml"), content) for name, content in making.entries()]
     assert read_bundle(making.zip(tmp_path / "m.zip", entries=entries)).config_path == ".mdai/config.yml"
+
+
+def test_empty_folders_are_kept_since_a_model_may_look_into_them(making, tmp_path: Path) -> None:
+    names = ("deep/er", "empty")
+    folder = making.folder(tmp_path / "m")
+    for name in (*names, "__pycache__"):
+        (folder / name).mkdir(parents=True)
+    archive = making.zip(tmp_path / "m.zip", *((f"model/{name}/", b"") for name in (*names, "__pycache__")))
+    tar = making.tar(
+        tmp_path / "m.tar.gz", *((making.tar_info(f"model/{name}", tarfile.DIRTYPE), b"") for name in names)
+    )
+    unpacked = [unpack_bundle(read_bundle(path), tmp_path / "store") for path in (folder, archive, tar)]
+    assert [each.bundle.empty_folders for each in unpacked] == [names] * 3
+    without = unpack_bundle(read_bundle(making.zip(tmp_path / "n.zip")), tmp_path / "store")
+    assert without.bundle.empty_folders == ()
+    assert {each.digest for each in unpacked} != {without.digest}
+    assert len({each.digest for each in unpacked}) == 1
+
+
+def test_a_tar_may_hold_its_own_top(making, tmp_path: Path) -> None:
+    """`tar.add(folder, arcname="")` of Python writes the folder itself as a member without a name."""
+    path = tmp_path / "m.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(making.folder(tmp_path / "m"), arcname="")
+    assert read_bundle(path).has("weights.bin")
 
 
 @pytest.mark.parametrize("name", ["m.zip", "m.tar.gz", "m.tgz", "m", "m.bin"])

@@ -20,7 +20,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Runs the command with words; gives its exit code, standard output and standard error."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setenv("MDAI_BUILD_CACHE_FOLDER", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -83,6 +83,44 @@ def test_a_failure_as_json(run: Run, model: Path) -> None:
     told = json.loads(out)
     assert code == told["exit_code"] == 3
     assert told["problems"][0]["where"]["line"] == 1
+
+
+def test_wrong_usage_as_json(run: Run) -> None:
+    code, out, err = run("check", "nowhere.zip", "--json")
+    told = json.loads(out)
+    assert code == told["exit_code"] == 2
+    assert "nowhere.zip" in told["problems"][0]["what"] and "nowhere.zip" in err
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_built(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    code, _, err = run("build", model, "--junit", tmp_path / "nowhere/junit.xml")
+    assert code == 2
+    assert "--junit" in err and "nowhere" in err
+
+
+def test_a_build_context_does_not_become_part_of_the_model(run: Run, model: Path) -> None:
+    code, _, err = run("render", model, "-o", model / "context")
+    assert code == 2
+    assert "part of the model" in err
+    assert not (model / "context").exists()
+
+
+def test_the_command_to_build_a_context_can_be_copied(run: Run, model: Path, tmp_path: Path) -> None:
+    code, _, err = run("render", model, "-o", tmp_path / "a context")
+    assert code == 0
+    assert f"docker build '{tmp_path}/a context'" in err
+
+
+def test_warnings_are_told_when_the_build_fails_too(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("MDAI_BUILD_ENGINE_FOLDER", str(tmp_path / "engine"))
+    code, _, err = run("build", model, "--parent", "lcoal")
+    assert code == 5
+    assert "did you mean `local`?" in err
 
 
 def test_a_misspelled_command_is_named(run: Run) -> None:

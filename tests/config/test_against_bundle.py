@@ -23,7 +23,10 @@ def test_custom_needs_a_dockerfile(tmp_path: Path) -> None:
     (problem,) = failure.value.problems
     assert problem.where is not None and str(problem.where) == ".mdai/config.yaml"
     assert "move `Dockerfile` into .mdai/" in (problem.next_step or "")
-    assert check_config_against_bundle(config, bundle(tmp_path, ".mdai/Dockerfile")) == ()
+    with pytest.raises(BundleError, match="no FROM"):
+        check_config_against_bundle(config, bundle(tmp_path, ".mdai/Dockerfile"))
+    (tmp_path / ".mdai/Dockerfile").write_text("FROM debian:12\n")
+    assert check_config_against_bundle(config, read_bundle(tmp_path)) == ()
 
 
 def test_a_dockerfile_that_nobody_reads_is_warned_of(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ def test_every_base_image_in_any_case(image: str) -> None:
         ("py38-gpu", "py38"),
         ("nvida", "nvidia"),
         ("ubuntu", None),
+        ("py36", None),
+        ("2.7", None),
+        ("python3.14", None),
         ("true", None),
     ],
 )
@@ -116,6 +119,21 @@ def test_other_base_images_are_told_with_the_nearest(text: str, meant: str | Non
     problem = only(f"base_image: {text}")
     assert f"`base_image` is `{text}`" in problem.what
     assert (problem.next_step == f"did you mean `{meant}`?") is (meant is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("base_image: py38\ndevice_type gpu\n", 2),
+        ("base_image: py38\ndevice_type gpu\n\nenv:\n  A: b\n", 2),
+        ("base_image: 'py38\ndevice_type: gpu\n\n", 1),
+        ("base_image: py38\nenv: {A: b\n", 2),
+    ],
+)
+def test_what_is_seen_too_late_is_told_where_it_began(text: str, line: int) -> None:
+    (problem,) = problems(text)
+    assert problem.where is not None and problem.where.line == line
+    assert problem.where.source == text.split("\n")[line - 1]
 
 
 def test_all_errors_are_told_at_once_in_the_order_of_their_lines() -> None:
@@ -143,7 +161,10 @@ def test_all_errors_are_told_at_once_in_the_order_of_their_lines() -> None:
         ("- base_image: py38\n", "not-a-map", "remove the `-`"),
         ("base_image:py38", "not-a-map", "write `base_image: py38`"),
         ("base_image = py38", "not-a-map", "write `base_image: py38`"),
+        ("base_image\uff1apy38", "not-a-map", "write `base_image: py38`"),
         ("just text", "not-a-map", None),
+        (" base_image: py38\ndevice_type: gpu", "yaml", "same indentation"),
+        ("base_image: py38\nenv:\n  A: *.txt", "yaml", "into quotes"),
         ("device_type: cpu", "no-base-image", "add the line"),
         ("base_image:", "no-base-image", "add the line"),
         ("base-image: py38", "no-base-image", "rename `base-image`"),

@@ -126,6 +126,15 @@ def test_a_file_where_a_folder_was_and_the_other_way_round(unpacked: UnpackedBun
     assert (code / "run.sh").is_file()
 
 
+def test_empty_folders_of_the_bundle_are_there_until_they_go(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    (tmp_path / "model/results/today").mkdir(parents=True)
+    with_it = unpack_bundle(read_bundle(tmp_path / "model"), tmp_path / "store")
+    write_context(plan_for(with_it), with_it, tmp_path / "context")
+    assert (tmp_path / "context/_mdai/code/results/today").is_dir()
+    write_context(plan_for(unpacked), unpacked, tmp_path / "context")
+    assert not (tmp_path / "context/_mdai/code/results").exists()
+
+
 def test_a_folder_with_other_things_in_it_is_left_alone(unpacked: UnpackedBundle, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -77,6 +77,22 @@ def test_a_parent_that_cannot_be_resolved_is_no_fault_of_the_bundle() -> None:
     assert "no such host" in (failure.problems[0].details or "")
 
 
+def test_a_dockerfile_that_cannot_be_read_is_told_by_the_authors_lines() -> None:
+    printed = (
+        "Dockerfile:4\n"
+        "--------------------\n"
+        "   3 |     FROM debian AS mdai-parent\n"
+        "   4 | >>> RNU true\n"
+        "--------------------\n"
+        "ERROR: failed to solve: dockerfile parse error on line 4: unknown instruction: RNU (did you mean RUN?)\n"
+    )
+    (problem,) = build_failure(read(printed), author_line=3).problems
+    assert problem.what.endswith("cannot be read: unknown instruction: RNU (did you mean RUN?)")
+    assert problem.where is not None
+    assert (str(problem.where), problem.where.source) == (".mdai/Dockerfile:2", "RNU true")
+    assert problem.details is None
+
+
 def test_a_builder_that_says_nothing_but_an_error_is_told_with_it() -> None:
     failure = build_failure(read('ERROR: no builder "nowhere" found\n'))
     assert isinstance(failure, UnavailableError)

@@ -58,15 +58,21 @@ class Interrupted:
             start_new_session=True,
         )
 
+    def serves(self, engine: docker.DockerClient) -> bool:
+        own = f"{OWNER_LABEL}={socket.gethostname()}:{self.process.pid}"
+        return bool(engine.containers.list(filters={"label": own}))
+
     def after(self, happened: Callable[[], bool], number: signal.Signals) -> str:
-        """Sends the signal when it has happened; gives the output."""
+        """Sends the signal when it has happened, and again, as the impatient do; gives the output."""
         deadline = time.monotonic() + 120
         while not happened():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 pytest.fail(f"ended before it could be interrupted:\n{self.process.communicate()[0]}")
             time.sleep(0.1)
-        self.process.send_signal(number)
+        for _ in range(3):
+            self.process.send_signal(number)
+            time.sleep(0.1)
         return self.process.communicate(timeout=60)[0]
 
 
@@ -76,12 +82,23 @@ def test_during_the_smoke_test(
 ) -> None:
     before = engine_state(engine)
     build = Interrupted(tmp_path, cache_folder, requirements="")
-    own = {"label": f"{OWNER_LABEL}={socket.gethostname()}:{build.process.pid}"}
-    output = build.after(lambda: bool(engine.containers.list(filters=own)), number)
+    output = build.after(lambda: build.serves(engine), number)
     assert build.process.returncode == 130, output
     assert "Traceback" not in output
     assert engine_state(engine).leftovers(before, NAME, build.process.pid) == []
     assert not list(build.work.iterdir()) and not list(build.temporary.iterdir())
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(
+    engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
+) -> None:
+    before = engine_state(engine)
+    killed = Interrupted(tmp_path / "first", cache_folder, requirements="")
+    killed.after(lambda: killed.serves(engine), signal.SIGKILL)
+    assert engine_state(engine).leftovers(before, NAME, killed.process.pid)
+    build = Interrupted(tmp_path / "second", cache_folder, requirements="")
+    build.after(lambda: build.serves(engine), signal.SIGINT)
+    assert engine_state(engine).leftovers(before, NAME, killed.process.pid) == []
 
 
 def test_during_the_build(engine: docker.DockerClient, tmp_path: Path, cache_folder: Path) -> None:

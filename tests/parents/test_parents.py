@@ -59,6 +59,12 @@ def test_a_named_parent_is_used_as_it_is() -> None:
     assert (parent.kind, parent.reference) == ("reference", "registry.example/base@sha256:00")
 
 
+def test_a_parent_that_looks_like_a_slip_is_warned_of() -> None:
+    (warning,) = choose("base_image: py38\n", parent="lcoal").warnings
+    assert warning.next_step == "did you mean `local`?"
+    assert choose("base_image: py38\n", parent="debian").warnings == ()
+
+
 def test_a_bundle_with_its_own_parent_takes_no_other() -> None:
     assert choose("base_image: custom\n").reference == "mdai-parent"
     nvidia = choose("base_image: nvidia\nclara_version: 4.1.0\n")

@@ -4,6 +4,7 @@ import contextlib
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -53,14 +54,14 @@ def test_a_problem_reads_like_a_compilers(capsys: pytest.CaptureFixture[str], wa
         (Location("f", 1, None, "args.threshold", "  threshold: 0.5"), "  ^^^^^^^^^"),
         (Location("f", 1, None, "absent", "  threshold: 0.5"), ""),
         (Location("f", 1, 2, source="\tx = 1"), "    ^"),
-        (Location("f", 1, 90, source="short"), ""),
+        (Location("f", 1, 90, source="short"), "     ^"),
         (Location("f", 1, 6, source="short"), "     ^"),
         (Location("f", 1, 1, source=""), "^"),
     ],
 )
 def test_the_caret_stands_under_what_is_meant(capsys: pytest.CaptureFixture[str], where: Location, caret: str) -> None:
     terminal.print_problems([Problem("x.y", "wrong", where)], "error")
-    assert f"   | {caret}".rstrip() in lines(capsys.readouterr().err)[4]
+    assert lines(capsys.readouterr().err)[4] == (f"   | {caret}" if caret else "")
 
 
 def test_details_are_whole_and_indented(capsys: pytest.CaptureFixture[str], failure: Problem) -> None:
@@ -129,6 +130,21 @@ def test_print_smoke(
     assert printed[-1] == "the smoke test passed"
     terminal.print_smoke(failed_smoke, ())
     assert lines(capsys.readouterr().out)[-1] == "the smoke test failed"
+
+
+def test_outcomes_stay_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failed_smoke: SmokeResult
+) -> None:
+    checks = [replace(check, name=f"{check.name:x<28}", message="long " * 40) for check in failed_smoke.checks]
+    for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "60")):
+        monkeypatch.setenv(name, value)
+    terminal.print_smoke(replace(failed_smoke, checks=tuple(checks)), ())
+    rows = [line for line in lines(terminal.clean(capsys.readouterr().out)) if "xxx" in line]
+    words = {"passed": " ok ", "warning": " warning ", "failed": " FAILED "}
+    assert len(rows) == len(checks)
+    for row, check in zip(rows, checks, strict=True):
+        assert check.name in row and f"{check.seconds:.2f}" in row and words[check.outcome] in row
+        assert len(row) <= 60
 
 
 def test_print_failure_is_on_standard_error(

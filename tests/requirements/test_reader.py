@@ -247,6 +247,8 @@ def test_no_requirements_file_installs_nothing(bundle_of) -> None:
     (warning,) = requirements.warnings
     assert warning.code == "requirements.no-file"
     assert "`requirements.txt`" in warning.next_step
+    (warning,) = read_requirements(bundle_of(None, {".mdai/Requirement.txt": "numpy\n"}), "3.8").warnings
+    assert "rename `.mdai/Requirement.txt`" in warning.next_step
 
 
 @pytest.mark.parametrize("content", ["", "\n", "# nothing\n", "\ufeff"])

@@ -38,6 +38,8 @@ def only(bundle, python: str | None = "3.8") -> Problem:
         ("numpy ; python_version < 3.8", '`numpy ; python_version < "3.8"`'),
         ("git@github.com:owner/repo.git", "`git+https://github.com/owner/repo.git`"),
         ("https://github.com/owner/repo", "`git+https://github.com/owner/repo`"),
+        ("numpy, torch==1.0", "`numpy`, `torch==1.0`, each on its own line"),
+        ("numpy torch", "`numpy`, `torch`, each on its own line"),
         ("owner/repo", "`git+https://github.com/owner/repo`"),
         (".\\wheels\\a.whl", "`./wheels/a.whl`"),
     ],
@@ -54,6 +56,8 @@ def test_slips_are_told_with_the_line_that_was_meant(bundle_of, line: str, writt
     ("line", "code"),
     [
         ("python==3.8", "conda-name"),
+        ("python=3.8", "conda-name"),
+        ("cudatoolkit=11.3.1=h2bc3f7f_2", "conda-name"),
         ("cudatoolkit", "conda-name"),
         ("import numpy", "syntax"),
         ("numpy @ file:///home/conda/feedstock_root/numpy/work", "file-url"),
@@ -132,6 +136,13 @@ def test_credentials_are_refused_and_never_shown(bundle_of, line: str) -> None:
     told = json.dumps([problem.as_json() for problem in (*caught.value.problems, *caught.value.warnings)])
     told += repr(caught.value.problems) + repr(caught.value.warnings) + str(caught.value)
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    "place", ["/tmp/build/80754af9/numpy_1653915516269/work", "/croot/six_1644875935023/work", "/C:/ci/numpy_163000"]
+)
+def test_paths_of_condas_builders_are_known(bundle_of, place: str) -> None:
+    assert "conda list" in (only(bundle_of(f"numpy @ file://{place}\n")).next_step or "")
 
 
 def test_credentials_say_what_to_do(bundle_of) -> None:

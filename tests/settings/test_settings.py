@@ -46,6 +46,15 @@ def test_every_wrong_setting_is_told_at_once_with_its_origin(tmp_path: Path) -> 
     assert "option --memory" in told["memory"] and "lots" in told["memory"]
     assert "MDAI_BUILD_BUILD_NETWORK" in told["build_network"]
     assert "mdai-build.toml" in told["parnt"]
+    assert "did you mean `parent`?" in [problem.next_step for problem in caught.value.problems]
+
+
+def test_a_working_folder_that_is_gone_has_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert load_settings({}, {}).parent == "gcp"
 
 
 def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:

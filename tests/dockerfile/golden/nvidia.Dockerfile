@@ -10,7 +10,8 @@ RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp
 
 # No conda environment here: packages go into the parent's own Python.
 FROM system AS environment
-RUN python3 -m pip --version
+RUN python3 -m pip --version && \
+    python3 -c 'import sys; sys.exit(None if (3, 7) <= sys.version_info[:2] <= (3, 13) else "this is Python " + sys.version)'
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
 # beside any Python, though its package asks for a newer one than 3.7.

@@ -1,0 +1,134 @@
+"""The author's own Dockerfile, which comes before ours: its stages, and where it cannot be followed by ours.
+
+Only as much of the format is read as tells FROM instructions from other text: comments, lines that a backslash
+continues, and here-documents (Dockerfile reference, "Format" and "Here-Documents").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mdai_build.bundle import shown
+from mdai_build.errors import BundleError, Location, Problem
+
+AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
+OUR_STAGES = frozenset({"mdai-parent", "system", "environment", "installer", "packages", "server", "wheels", "model"})
+"""Names of the stages in templates/. Of two stages with one name, `--from=NAME` means the later one: ours."""
+
+# A word of its own, as BuildKit has it: `$((1<<3))` begins no here-document.
+_HEREDOC = re.compile(r"""(?<!\S)\d*<<(?P<dash>-?)(?P<quote>["']?)(?P<end>[^\s<"']+)(?P=quote)(?!\S)""")
+_CONTINUED = re.compile(r"\\[ \t]*$")
+
+
+@dataclass(frozen=True)
+class AuthorStage:
+    """A FROM instruction."""
+
+    image: str
+    """The image or the earlier stage that it names, as it is written."""
+    name: str | None
+    line: int
+    """Where it begins, from 1."""
+    end: int
+    """The line on which it ends."""
+
+
+def check_author_dockerfile(dockerfile: str) -> None:
+    """Sees to it that our stages can follow the author's.
+
+    Raises:
+        BundleError: it has no FROM, or copies from a stage that has a name of ours.
+    """
+    stages = read_stages(dockerfile)
+    if not stages:
+        raise BundleError(
+            Problem(
+                code="config.no-from",
+                what="the Dockerfile has no FROM instruction",
+                where=Location(AUTHOR_DOCKERFILE, line=1),
+                expected="a Dockerfile of its own, such as one that begins with: FROM python:3.10",
+            )
+        )
+    problems = [
+        Problem(
+            code="config.stage-name",
+            what=f"the stage name `{shown(stage.name)}` is one that mdai-build gives to a stage of its own",
+            where=Location(AUTHOR_DOCKERFILE, stage.line, key=shown(stage.name)),
+            next_step=f"rename it, for instance to `my-{shown(stage.name.lower())}`, here and where it is copied from",
+        )
+        for stage in stages
+        if stage.name is not None
+        and stage.name.lower() in OUR_STAGES
+        and re.search(rf"\bfrom={re.escape(stage.name)}(?![\w.-])", dockerfile, re.I)
+    ]
+    if problems:
+        raise BundleError(problems)
+
+
+def name_last_stage(dockerfile: str, name: str) -> str:
+    """The text of a checked Dockerfile with its last stage named `name`, so that further stages can follow it.
+
+    A stage that has a name already keeps it: one more stage of the wanted name then starts from it.
+    """
+    lines = _lines(dockerfile)
+    # A backslash at the end of the file continues nothing; ours must not become its next line.
+    lines[-1] = _CONTINUED.sub("", lines[-1]).rstrip()
+    last = read_stages(dockerfile)[-1]
+    if last.name:
+        # Names of stages are kept in lower case, and sought as they are written.
+        return "\n".join([*lines, "", f"FROM {last.name.lower()} AS {name}", ""])
+    lines[last.end - 1] = f"{lines[last.end - 1].rstrip()} AS {name}"
+    return "\n".join([*lines, ""])
+
+
+def parent_images(dockerfile: str) -> tuple[str, ...]:
+    """The images that a Dockerfile's stages start from, apart from its own stages and those that an ARG names."""
+    own: set[str] = set()
+    images = []
+    for stage in read_stages(dockerfile):
+        if stage.image.lower() not in {*own, "scratch"} and "$" not in stage.image:
+            images.append(stage.image)
+        if stage.name:
+            own.add(stage.name.lower())
+    return tuple(images)
+
+
+def read_stages(dockerfile: str) -> tuple[AuthorStage, ...]:
+    """The FROM instructions of a Dockerfile, in their order."""
+    stages = []
+    for line, end, text in _instructions(_lines(dockerfile)):
+        word, *rest = text.split()
+        operands = [operand for operand in rest if not operand.startswith("--")]
+        if word.upper() == "FROM" and operands:
+            named = len(operands) == 3 and operands[1].upper() == "AS"
+            stages.append(AuthorStage(operands[0], operands[2] if named else None, line, end))
+    return tuple(stages)
+
+
+def _lines(dockerfile: str) -> list[str]:
+    return dockerfile.replace("\r\n", "\n").rstrip("\n").split("\n")
+
+
+def _instructions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
+    """Each instruction with its first and last line, from 1; here-documents are skipped."""
+    place = 0
+    while place < len(lines):
+        first, text, goes_on = place + 1, "", True
+        while goes_on and place < len(lines):
+            line = lines[place]
+            place += 1
+            if not line.strip() or line.lstrip().startswith("#"):
+                # Within an instruction such a line is as if it were not there.
+                goes_on = bool(text)
+                continue
+            goes_on = bool(_CONTINUED.search(line))
+            text += _CONTINUED.sub(" ", line)
+        if not text.strip():
+            continue
+        yield first, place, text
+        for document in _HEREDOC.finditer(text):
+            rest = [line.lstrip("\t") if document["dash"] else line for line in lines[place:]]
+            if document["end"] in rest:
+                place += rest.index(document["end"]) + 1

@@ -1,0 +1,70 @@
+"""The author's own Dockerfile comes first, ours follows: its last stage needs a name, and no other may have ours."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mdai_build.config.author_dockerfile import (
+    OUR_STAGES,
+    check_author_dockerfile,
+    name_last_stage,
+    parent_images,
+    read_stages,
+)
+from mdai_build.errors import BundleError
+
+GOLDEN = Path(__file__).parents[1] / "dockerfile/golden"
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("FROM debian:12\nRUN true\n", "FROM debian:12 AS p\nRUN true\n"),
+        ("from debian:12", "from debian:12 AS p\n"),
+        (
+            "FROM --platform=linux/amd64 debian:12  \r\nRUN true\r\n",
+            "FROM --platform=linux/amd64 debian:12 AS p\nRUN true\n",
+        ),
+        ("FROM a AS one\nFROM b\nCOPY --from=one /x /x\n", "FROM a AS one\nFROM b AS p\nCOPY --from=one /x /x\n"),
+        ("FROM a AS One\nRUN true\n", "FROM a AS One\nRUN true\n\nFROM one AS p\n"),
+        ("FROM a\n# FROM b\nRUN echo FROM c\n", "FROM a AS p\n# FROM b\nRUN echo FROM c\n"),
+        ("FROM a\nRUN psql \\\n  # why\n\n  FROM b\n", "FROM a AS p\nRUN psql \\\n  # why\n\n  FROM b\n"),
+        ("FROM a\nRUN <<EOF\nFROM b\nEOF\n", "FROM a AS p\nRUN <<EOF\nFROM b\nEOF\n"),
+        ("FROM a\nRUN cat <<-'X'\n\tFROM b\n\tX\n", "FROM a AS p\nRUN cat <<-'X'\n\tFROM b\n\tX\n"),
+        ("FROM a\nRUN echo $((1<<3))\nFROM b\n3\n", "FROM a\nRUN echo $((1<<3))\nFROM b AS p\n3\n"),
+        ("FROM a\nRUN cat <<EOF\nFROM b\n", "FROM a\nRUN cat <<EOF\nFROM b AS p\n"),
+        ("FROM \\\n  a\n", "FROM \\\n  a AS p\n"),
+        ("FROM a\nRUN true && \\\n", "FROM a AS p\nRUN true &&\n"),
+    ],
+)
+def test_the_last_stage_gets_the_name(written: str, named: str) -> None:
+    assert name_last_stage(written, "p") == named
+
+
+def test_images_are_those_that_are_known_before_the_build() -> None:
+    dockerfile = "ARG BASE=a\nFROM ${BASE} AS One\nFROM one\nFROM scratch\nFROM --platform=$BUILDPLATFORM b:1 AS two\n"
+    assert parent_images(dockerfile) == ("b:1",)
+
+
+@pytest.mark.parametrize("written", ["", "RUN true\n", "# FROM a\n", "FROM\n"])
+def test_a_dockerfile_without_a_stage_is_refused(written: str) -> None:
+    with pytest.raises(BundleError, match="no FROM"):
+        check_author_dockerfile(written)
+
+
+def test_a_stage_with_a_name_of_ours_cannot_be_copied_from() -> None:
+    with pytest.raises(BundleError, match="`Server`") as failure:
+        check_author_dockerfile("FROM a AS builder\nFROM b AS Server\nFROM c\nCOPY --from=server /x /x\n")
+    (problem,) = failure.value.problems
+    assert problem.where is not None and problem.where.line == 2
+    check_author_dockerfile("FROM a AS server\nFROM b\nCOPY --from=server-side /x /x\n")
+
+
+def test_our_names_are_those_of_the_templates() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in GOLDEN.glob("*.Dockerfile")]
+    ours = {name for text in texts for name in re.findall(r"^FROM \S+ AS (\S+)$", text, re.M)}
+    assert ours == OUR_STAGES
+    assert all(read_stages(text)[-1].name == "model" for text in texts)
