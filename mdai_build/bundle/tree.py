@@ -221,6 +221,9 @@ class _Links:
         hops = 0
         while waiting:
             part = waiting.pop()
+            if part in ("", ".", "..") and done and "/".join(done) not in self._folders:
+                # As the kernel says of a path that goes on after what is no folder.
+                raise _LinkError(f"is a link to `{self._shown_target(link)}`, which is not in the archive")
             if part in ("", "."):
                 continue
             if part == "..":

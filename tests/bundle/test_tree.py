@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mdai_build.bundle import Limits
@@ -62,6 +62,9 @@ def on_disk(entries: list[Entry], folder: Path) -> dict[str, bytes]:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ENTRIES)
+@example([Entry("a/b", "folder"), Entry("a/a", "symlink", target="b/a/..")])
+@example([Entry("a/b", "file"), Entry("a/a", "symlink", target="b/a/..")])
+@example([Entry("a/b", "file"), Entry("a/a", "symlink", target="b/.")])
 def test_an_accepted_tree_is_what_tarfile_unpacks(entries: list[Entry]) -> None:
     try:
         tree = build_tree(entries, Path("m.tar.gz"), Limits(entries=200))
