@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from mdai_build.bundle.names import shown
-from mdai_build.bundle.numpy_values import NumpyValues, names_of_buffers
+from mdai_build.bundle.numpy_values import Buffers, Nodes, NumpyValues
 from mdai_build.errors import Location, Problem
 
 At = Callable[[ast.expr], Location]
@@ -43,27 +43,28 @@ def find_mistakes(tree: ast.Module, at: At, files: Collection[str] | None) -> It
 
     `at` tells the place of a node; `files` are the paths of the bundle, or None where more may be in the image.
     """
-    yield from _buffers(tree, at)
-    yield from _absolute_paths(tree, at)
-    yield from _content_types(tree, at)
+    nodes = tuple(ast.walk(tree))
+    buffers = Buffers(nodes)
+    yield from _buffers(nodes, buffers, at)
+    yield from _absolute_paths(nodes, at)
+    yield from _content_types(nodes, at)
     if files is not None:
-        yield from _missing_weights(tree, at, files)
-    yield from _Outputs(tree, at).find()
+        yield from _missing_weights(nodes, at, files)
+    yield from _Outputs(nodes, buffers, at).find()
 
 
-def _buffers(tree: ast.Module, at: At) -> Iterator[Problem]:
+def _buffers(nodes: Nodes, buffers: Buffers, at: At) -> Iterator[Problem]:
     """`get_value()` on a BytesIO: a slip in the interface document's own example."""
-    buffers = names_of_buffers(tree)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr == "get_value" and buffers.is_buffer(node.value):
             yield Problem(
                 "bundle.get-value", "a BytesIO has no method `get_value`", at(node), next_step="write `getvalue()`"
             )
 
 
-def _absolute_paths(tree: ast.Module, at: At) -> Iterator[Problem]:
+def _absolute_paths(nodes: Nodes, at: At) -> Iterator[Problem]:
     """Absolute paths of the author's own machine, which the image does not have."""
-    for node, text in _strings(tree):
+    for node, text in _strings(nodes):
         if _ABSOLUTE.fullmatch(text):
             name = re.split(r"[\\/]", text.rstrip("\\/"))[-1]
             yield Problem(
@@ -76,13 +77,13 @@ def _absolute_paths(tree: ast.Module, at: At) -> Iterator[Problem]:
             )
 
 
-def _content_types(tree: ast.Module, at: At) -> Iterator[Problem]:
+def _content_types(nodes: Nodes, at: At) -> Iterator[Problem]:
     """Every file is read as DICOM, whatever it is."""
-    guarded = {id(node) for trial in ast.walk(tree) if isinstance(trial, ast.Try) for node in ast.walk(trial)}
-    keys = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
-    if any(text == "content_type" and id(node) not in keys for node, text in _strings(tree)):
+    guarded = {id(node) for trial in nodes if isinstance(trial, ast.Try) for node in ast.walk(trial)}
+    keys = {id(key) for node in nodes if isinstance(node, ast.Dict) for key in node.keys}
+    if any(text == "content_type" and id(node) not in keys for node, text in _strings(nodes)):
         return
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.Call) or _called(node) not in ("dcmread", "read_file") or id(node) in guarded:
             continue
         if any(isinstance(part, ast.Constant) and part.value == "content" for part in ast.walk(node)):
@@ -95,14 +96,14 @@ def _content_types(tree: ast.Module, at: At) -> Iterator[Problem]:
             return
 
 
-def _missing_weights(tree: ast.Module, at: At, files: Collection[str]) -> Iterator[Problem]:
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+def _missing_weights(nodes: Nodes, at: At, files: Collection[str]) -> Iterator[Problem]:
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     if any(_FETCHES.search(_called(call)) for call in calls):
         return
     made = {id(node) for call in calls if _WRITES.search(_called(call)) for node in ast.walk(call)}
     names = {path.rpartition("/")[2] for path in files}
     told = set()
-    for node, text in _strings(tree):
+    for node, text in _strings(nodes):
         name = re.split(r"[\\/]", text)[-1]
         if not _WEIGHTS.fullmatch(text) or name in names or name in told or id(node) in made:
             continue
@@ -119,22 +120,22 @@ def _missing_weights(tree: ast.Module, at: At, files: Collection[str]) -> Iterat
 class _Outputs:
     """The maps that `predict` returns, where they are written out."""
 
-    def __init__(self, tree: ast.Module, at: At) -> None:
-        self._tree = tree
+    def __init__(self, nodes: Nodes, buffers: Buffers, at: At) -> None:
+        self._nodes = nodes
         self._at = at
-        self._numpy = NumpyValues(tree)
-        self._buffers = names_of_buffers(tree)
+        self._numpy = NumpyValues(nodes)
+        self._buffers = buffers
         # Keys may be added elsewhere: by name, or by what cannot be read.
-        self._named = {text for _, text in _strings(tree)}
+        self._named = {text for _, text in _strings(nodes)}
         self._grows = any(
             (isinstance(node, ast.Dict) and None in node.keys)
             or (isinstance(node, ast.Call) and _called(node) in ("update", "dict", "setdefault"))
             or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr))
-            for node in ast.walk(tree)
+            for node in nodes
         )
 
     def find(self) -> Iterator[Problem]:
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             if not isinstance(node, ast.Dict):
                 continue
             entries = {
@@ -186,6 +187,8 @@ class _Outputs:
                         f"the {keyword} of the input",
                         f"write str(ds.{keyword})",
                     )
+            elif key == "instance_uid" and "video_frame_number" in entries:
+                continue  # a frame of a video series
             elif not self._grows and key not in self._named and (local or key == "study_uid"):
                 yield Problem(
                     "bundle.missing-uid",
@@ -252,8 +255,8 @@ def _uid_keyword(node: ast.AST) -> str | None:
     return name if isinstance(name, str) and name in _UID_KEYWORDS else None
 
 
-def _strings(tree: ast.Module) -> Iterator[tuple[ast.Constant, str]]:
-    for node in ast.walk(tree):
+def _strings(nodes: Nodes) -> Iterator[tuple[ast.Constant, str]]:
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node, node.value
 

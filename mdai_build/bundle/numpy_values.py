@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+Nodes = Sequence[ast.AST]
+"""All nodes of a module."""
 
 _LIBRARIES = ("numpy", "torch", "tensorflow")
 # What never gives a plain value of Python, whatever it is given.
@@ -25,31 +28,37 @@ _METHODS_OF_ARRAYS = frozenset(
 class NumpyValues:
     """The expressions of a module that give a value of numpy; in doubt an expression does not."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self._modules = set(_imported_as(tree, _LIBRARIES))
+    def __init__(self, nodes: Nodes) -> None:
+        self._modules = set(_imported_as(nodes, _LIBRARIES))
         self._others = {
             (alias.asname or alias.name).partition(".")[0]
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         } - self._modules
-        self._bound = _bindings(tree)
-        self._asked: set[str] = set()
+        self._bound = _bindings(nodes)
+        self._known: dict[str, bool] = {}
 
     def holds(self, node: ast.expr) -> bool:
         """Whether the value is surely numpy's (or a tensor)."""
+        try:
+            return self._holds(node)
+        except RecursionError:
+            return False
+
+    def _holds(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Name):
             return self._name(node.id)
         if isinstance(node, ast.Attribute):
-            return node.attr == "pixel_array" or (node.attr == "T" and self.holds(node.value))
+            return node.attr == "pixel_array" or (node.attr == "T" and self._holds(node.value))
         if isinstance(node, ast.Subscript):
-            return self.holds(node.value)
+            return self._holds(node.value)
         if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
-            return self.holds(node.operand)
+            return self._holds(node.operand)
         if isinstance(node, ast.BinOp):
-            return self.holds(node.left) or self.holds(node.right)
+            return self._holds(node.left) or self._holds(node.right)
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-            return self.holds(node.left) or self.holds(node.comparators[0])
+            return self._holds(node.left) or self._holds(node.comparators[0])
         return isinstance(node, ast.Call) and self._call(node)
 
     def _call(self, call: ast.Call) -> bool:
@@ -61,35 +70,31 @@ class NumpyValues:
             return function.attr in _FUNCTIONS
         if isinstance(owner, ast.Name) and owner.id in self._others:
             return False
-        return function.attr in _METHODS or (function.attr in _METHODS_OF_ARRAYS and self.holds(owner))
+        return function.attr in _METHODS or (function.attr in _METHODS_OF_ARRAYS and self._holds(owner))
 
     def _name(self, name: str) -> bool:
         """Whether all that is ever bound to the name is numpy's."""
         values = self._bound.get(name)
-        if not values or name in self._asked:
-            return False
-        self._asked.add(name)
-        try:
-            return all(value is not None and self.holds(value) for value in values)
-        finally:
-            self._asked.remove(name)
+        if name not in self._known:
+            # While it is being asked for, a name that is bound to itself counts as not known.
+            self._known[name] = False
+            self._known[name] = bool(values) and all(value is not None and self._holds(value) for value in values or ())
+        return self._known[name]
 
 
 class Buffers:
-    """The names that hold a BytesIO."""
+    """The names that a BytesIO is bound to somewhere in the module."""
 
-    def __init__(self, names: set[str]) -> None:
-        self._names = names
+    def __init__(self, nodes: Nodes) -> None:
+        self._names = {
+            name
+            for name, values in _bindings(nodes).items()
+            if any(value is not None and _makes_buffer(value) for value in values)
+        }
 
     def is_buffer(self, node: ast.expr) -> bool:
         """Whether the expression is a BytesIO itself."""
         return _makes_buffer(node) or (isinstance(node, ast.Name) and node.id in self._names)
-
-
-def names_of_buffers(tree: ast.Module) -> Buffers:
-    """The names that a BytesIO is bound to somewhere in the module."""
-    bound = _bindings(tree)
-    return Buffers({name for name, values in bound.items() if any(value and _makes_buffer(value) for value in values)})
 
 
 def _makes_buffer(node: ast.expr) -> bool:
@@ -100,19 +105,19 @@ def _makes_buffer(node: ast.expr) -> bool:
     return name == "BytesIO"
 
 
-def _imported_as(tree: ast.Module, libraries: tuple[str, ...]) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imported_as(nodes: Nodes, libraries: tuple[str, ...]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.partition(".")[0] in libraries:
                     yield (alias.asname or alias.name).partition(".")[0]
 
 
-def _bindings(tree: ast.Module) -> dict[str, list[ast.expr | None]]:
+def _bindings(nodes: Nodes) -> dict[str, list[ast.expr | None]]:
     """Every value that a name is bound to anywhere in the module; None for one that is not written out."""
     bound: dict[str, list[ast.expr | None]] = {}
     known: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         pairs: list[tuple[ast.expr | None, ast.expr | None]] = []
         if isinstance(node, ast.Assign):
             pairs = [(target, node.value) for target in node.targets]
@@ -126,7 +131,7 @@ def _bindings(tree: ast.Module) -> dict[str, list[ast.expr | None]]:
             if isinstance(target, ast.Name):
                 known.add(id(target))
                 bound.setdefault(target.id, []).append(value)
-    for node in ast.walk(tree):
+    for node in nodes:
         # Of a loop, an unpacking, an augmented assignment: what it is bound to is not written out.
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in known:
             bound.setdefault(node.id, []).append(None)

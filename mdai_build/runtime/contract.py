@@ -15,7 +15,8 @@ Decisions that the sources leave open, and why:
   are refused even where they would pass (``float64`` is a ``float``): the document asks for the cast, and the same
   code with another dtype would fail in production.
 - One output holds one annotation, so ``data`` mixes no two kinds.
-- ``explanations: [{}]`` is accepted: the document's own skeleton returns it.
+- ``explanations: [{}]`` is accepted: the document's own skeleton returns it. A published model leaves ``description``
+  out, and nothing is lost without it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from .values import (
     is_list,
     is_plain,
     items,
+    list_advice,
     report_numbers,
 )
 
@@ -106,7 +108,7 @@ def _check_outputs(report: Report, outputs: Any) -> None:
         for index, output in enumerate(outputs):
             _check_output(report, "outputs[{}]".format(index), output)
     else:
-        report.add("outputs", "expected a list of dicts" + _list_advice(outputs), outputs)
+        report.add("outputs", "expected a list of dicts" + list_advice(outputs), outputs)
 
 
 # ---- the request ----
@@ -191,19 +193,6 @@ def _check_optional(
 # ---- one output ----
 
 
-def _list_advice(outputs: Any) -> str:
-    """How what ``predict`` returned becomes a list of outputs, as the end of a message."""
-    if outputs is None:
-        return ": `predict` has to end with `return outputs`"
-    if isinstance(outputs, dict):
-        return ": write `return [output]`"
-    if hasattr(type(outputs), "__await__"):
-        return ": remove `async` from `predict`"
-    if hasattr(type(outputs), "__next__"):
-        return ": `predict` yields; collect the outputs in a list and return that"
-    return cast(outputs, "list")
-
-
 def _check_output(report: Report, place: str, output: Any) -> None:
     if not is_plain(output, dict):
         report.add(place, "expected a dict" + cast(output, "dict"), output)
@@ -242,7 +231,7 @@ def _check_probability(report: Report, place: str, value: Any) -> None:
         if not is_plain(item, dict):
             report.add(item_place, 'expected {"class_index": int, "probability": float}', item)
             continue
-        check_keys(report, item_place, item, ("class_index", "probability"), required=True)
+        check_keys(report, item_place, item, ("class_index", "probability"), required=("class_index", "probability"))
         if "probability" in item:
             _check_probability_value(report, item_place + ".probability", item["probability"])
         class_index = item.get("class_index")
@@ -265,7 +254,7 @@ def _check_note(report: Report, place: str, value: Any) -> None:
     if not is_plain(value, dict):
         check_text(report, place, value, "a string, or a dict with the keys `input` and `output`")
         return
-    check_keys(report, place, value, ("input", "output"), required=True)
+    check_keys(report, place, value, ("input", "output"), required=("input", "output"))
     for key in ("input", "output"):
         if key in value:
             check_text(report, "{}.{}".format(place, key), value[key])
@@ -278,9 +267,9 @@ def _check_explanations(report: Report, place: str, value: Any) -> None:
             continue
         if not item:
             continue
-        check_keys(report, item_place, item, _EXPLANATION_KEYS, required=True)
+        check_keys(report, item_place, item, _EXPLANATION_KEYS, required=("name", "content", "content_type"))
         for key in ("name", "description", "content_type"):
-            if key in item:
+            if item.get(key) is not None or (key in item and key != "description"):
                 check_text(report, "{}.{}".format(item_place, key), item[key])
         content_place = item_place + ".content"
         if "content" in item and check_bytes(report, content_place, item["content"]):

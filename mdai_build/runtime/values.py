@@ -209,17 +209,16 @@ def check_bytes(report: Report, place: str, value: Any) -> bool:
 
 
 def check_keys(
-    report: Report, place: str, values: dict[Any, Any], known: Sequence[str], required: bool = False
+    report: Report, place: str, values: dict[Any, Any], known: Sequence[str], required: Sequence[str] = ()
 ) -> None:
     for key in values:
         if not (is_plain(key, str) and key in known):
             near = difflib.get_close_matches(key, known, 1) if is_plain(key, str) else []
             hint = "did you mean `{}`?".format(near[0]) if near else "known are " + ", ".join(known)
             report.add(place, "unknown key {}: {}".format(_shown(key), hint))
-    if required:
-        for key in known:
-            if key not in values:
-                report.add(place, "the key `{}` is missing".format(key))
+    for key in required:
+        if key not in values:
+            report.add(place, "the key `{}` is missing".format(key))
 
 
 def items(report: Report, place: str, value: Any, expected: str) -> Iterable[tuple[str, Any]]:
@@ -291,6 +290,19 @@ def cast(value: Any, wanted: str) -> str:
     if wanted == "bytes" and hasattr(value, "getvalue"):
         return ": write `.getvalue()`"
     return ""
+
+
+def list_advice(outputs: Any) -> str:
+    """How what ``predict`` returned becomes a list of outputs, as the end of a message."""
+    if outputs is None:
+        return ": `predict` has to end with `return outputs`"
+    if isinstance(outputs, dict):
+        return ": write `return [output]`"
+    if hasattr(type(outputs), "__await__"):
+        return ": remove `async` from `predict`"
+    if hasattr(type(outputs), "__next__"):
+        return ": `predict` yields; collect the outputs in a list and return that"
+    return cast(outputs, "list")
 
 
 def _shown(value: Any) -> str:

@@ -193,7 +193,7 @@ class _OutputCheck:
     def _missing_uids(self) -> Iterator[tuple[Problem, bool]]:
         if self.output.get("type") != "ANNOTATION" or self.kind not in _LOCAL_KINDS:
             return
-        for key, keyword in _UIDS:
+        for key, keyword in _UIDS[: self._most_uids()]:
             if self.output.get(key) in (None, ""):
                 yield (
                     self._problem(
@@ -205,6 +205,10 @@ class _OutputCheck:
                     ),
                     True,
                 )
+
+    def _most_uids(self) -> int:
+        """How many of the three UIDs an output can owe: a frame of a video series belongs to no instance."""
+        return 2 if self.output.get("video_frame_number") is not None else 3
 
     def _frame(self) -> Iterator[tuple[Problem, bool]]:
         number = self.output.get("frame_number")
@@ -338,6 +342,7 @@ class _OutputCheck:
             return
         scope = str(label.get("scope") or "").upper()
         needed = 3 if str(label.get("type") or "").upper() == "LOCAL" else _UIDS_OF_SCOPE.get(scope, 0)
+        needed = min(needed, self._most_uids())
         missing = [key for key, _ in _UIDS[:needed] if self.output.get(key) in (None, "")]
         if missing and self.kind not in _LOCAL_KINDS:
             yield (

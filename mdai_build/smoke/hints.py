@@ -132,6 +132,11 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         "images may come without annotations; to test with some, set `annotations` in .mdai/smoke.yaml",
     ),
     (
+        r"KeyError: 'instances'",
+        'the files of a request are in data["files"], each a dict with `content` and `content_type`: the model was '
+        "written for an earlier interface",
+    ),
+    (
         r"KeyError: '(annotations|args|label_classes|dicom_tags)'",
         'read it with data.get("{0}"): it may be missing',
     ),

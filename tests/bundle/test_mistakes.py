@@ -111,6 +111,9 @@ def test_a_mistake_that_shows_is_told_once_with_its_remedy(check: Check, source:
         model(init='np.load(os.path.join(root, "sub/weights.npz"))\n        torch.save(x, "/tmp/new.pth")'),
         model(init='torch.save(x, "new.pth")\n        ok = name.endswith("x.h5")'),
         model(init='hub.download("net.h5")\n        load("net.h5")'),
+        model('"data": {"x": 1, "y": 2}, "video_frame_number": 3,').replace(
+            '"instance_uid": str(ds.SOPInstanceUID),', ""
+        ),
         model(before='box = {"type": "bbox", "class_index": 1, "score": 3}'),
         model(before='label = {"type": "LOCAL", "scope": "INSTANCE", "id": 1}'),
     ],

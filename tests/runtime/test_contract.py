@@ -126,6 +126,8 @@ def test_the_required_keys_alone_are_enough(kind: str) -> None:
     "value",
     [
         output(explanations=[{}]),  # the document's own skeleton
+        output(explanations=[{"name": "Grad-CAM", "content": b"GIF89a", "content_type": "image/gif"}]),
+        output(explanations=[{"name": "a", "description": None, "content": b"1", "content_type": "text/plain"}]),
         output(probability=1.0000001),  # a softmax in single precision
         output(study_uid=UID("1.2.3")),  # pydicom's own string type
         output(class_index=Label.TUMOUR),

@@ -83,6 +83,13 @@ def test_a_local_annotation_needs_all_uids() -> None:
     assert codes(findings) == ["missing-uid"]
 
 
+def test_a_frame_of_a_video_series_belongs_to_no_instance() -> None:
+    box = output(instance_uid=None, data={"x": 1, "y": 1, "width": 2, "height": 2}, video_frame_number=3)
+    assert check_answer(request(), [box]) == Findings()
+    assert check_answer(request(label_classes=label(kind="LOCAL", mode="bbox"), own_labels=True), [box]) == Findings()
+    assert codes(check_answer(request(), [{**box, "video_frame_number": None}])) == ["missing-uid"]
+
+
 def test_mask_size() -> None:
     right = [[0] * COLUMNS] * ROWS
     assert check_answer(request(), [output(data={"mask": right})]) == Findings()

@@ -72,6 +72,7 @@ def test_the_line_that_matters(text: str, line: str) -> None:
         ("SystemExit: 2", "exit()"),
         ("x = input_args[\"t\"]\nKeyError: 't'", "smoke.yaml"),
         ('x = data["annotations"][0]\nIndexError: list index out of range', "annotations"),
+        ("KeyError: 'instances'", 'data["files"]'),
         ("KeyError: 'dicom_tags'", 'data.get("dicom_tags")'),
         ("urllib.error.URLError: <urlopen error>", "without a network"),
         ("MemoryError", "--memory"),
