@@ -205,7 +205,9 @@ class _Check:
         required = _required(arguments, given)
         expected = f"def {METHOD}(self, data)"
         if positional < given and arguments.vararg is None:
-            fix = "add the parameter `data`" if positional else "add the parameters `self` and `data`"
+            given_names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+            missing = [name for name in ("self", "data")[-given:] if name not in given_names][: given - positional]
+            fix = f"add {' and '.join(f'`{name}`' for name in missing)} to its parameters"
             self.errors.append(
                 Problem(
                     "bundle.predict-arguments",

@@ -6,6 +6,7 @@ The rooms are imported inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import os
 import shlex
@@ -28,7 +29,7 @@ from mdai_build.cli.options import (
     smoke_options,
 )
 from mdai_build.cli.serving import run_command, test_command
-from mdai_build.errors import MdaiBuildError, Problem, UsageError
+from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -197,13 +198,30 @@ def main() -> NoReturn:
         _show_failure(failure, as_json)
         sys.exit(failure.exit_code)
     except _ReaderLeftError:
-        # Whoever read our output has left; the interpreter must not try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        full = UnavailableError(
+            Problem(
+                "output.disk-full",
+                f"there is no room left on the disk to write {error.filename or 'the output'}",
+                next_step="free some disk space",
+            )
+        )
+        _show_failure(full, as_json=False)
+        sys.exit(full.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def _drop_output() -> None:
+    """Nobody takes our output any more; the interpreter must not try to write the rest of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_failure(failure: MdaiBuildError, as_json: bool) -> None:

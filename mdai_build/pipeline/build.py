@@ -103,7 +103,7 @@ def build_model(
     from mdai_build.report.values import BuildReport, ImageReport, ParentReport, StageReport
 
     begun = time.monotonic()
-    asked_tag = normalise_tag(options.tag) if options.tag else None
+    asked_tag = None if options.tag is None else normalise_tag(options.tag)
     tell("checking the bundle")
     checked = check_model(path, settings)
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")

@@ -142,6 +142,13 @@ def test_a_wrong_setting_is_wrong_usage(run: Run, model: Path) -> None:
     assert "lots" in err
 
 
+@pytest.mark.parametrize("tag", ["", "My Model", "x:y:z", "name@sha256:00", "-x"])
+def test_a_tag_that_no_image_can_have_is_wrong_usage(run: Run, model: Path, tag: str) -> None:
+    code, _, err = run("build", model, "--tag", tag)
+    assert code == 2
+    assert repr(tag) in err and "--tag" in err
+
+
 def test_render_prints_the_dockerfile_alone(run: Run, model: Path) -> None:
     code, out, _ = run("render", model, "--parent", "local")
     assert code == 0
