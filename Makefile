@@ -64,7 +64,12 @@ integration: setup engine parent ## the tests with a real engine
 bench: setup engine parent ## measure speed and size, and write the results table
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks
 
+.PHONY: fuzz
+fuzz: setup ## feed invented bytes to the checks of the server, for five minutes (atheris)
+	@$(BIN)/uv run --no-project --python 3.11 --with atheris,msgpack,numpy,pydicom,hypothesis \
+		tests/fuzz/contract.py -max_total_time=300
+
 .PHONY: clean
 clean: ## remove what these targets made in this folder; the engine and its images stay
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -105,6 +105,11 @@ class WorkerProcess:
                 return tail
         return ""
 
+    def stop(self) -> None:
+        """Kills the process, without waiting for its end."""
+        if self.alive:
+            processes.kill_group(self.pid)
+
     async def leave(self, seconds: float) -> None:
         """Lets the process end by itself, for so long, then kills it."""
         self._close()
@@ -148,11 +153,7 @@ class WorkerProcess:
         # Nothing more can be said to it, so it is of no use.
         self._close()
         if self.alive:
-            self._loop.call_later(_DEAF_SECONDS, self._kill_if_alive)
-
-    def _kill_if_alive(self) -> None:
-        if self.alive:
-            processes.kill_group(self.pid)
+            self._loop.call_later(_DEAF_SECONDS, self.stop)
 
     def _channel_closed(self) -> bool:
         return self._channel.fileno() < 0

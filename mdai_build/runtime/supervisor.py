@@ -105,9 +105,11 @@ class Supervisor:
             job.close_body()
 
     def reload(self) -> None:
-        """Starts the worker anew once it is idle."""
+        """Starts the worker anew once it is idle, or at once if it still loads: what it loads is out of date."""
         self._reload = True
         self._wake.set()
+        if self.state == STARTING and self._worker is not None:
+            self._worker.stop()
 
     async def run(self) -> None:
         """Serves until cancelled."""
@@ -151,6 +153,9 @@ class Supervisor:
         started = time.monotonic()
         self._worker = worker = WorkerProcess(self._reaper, self._log)
         reason = await self._load(worker)
+        if self._reload:
+            self._log.write("the model is loaded anew, as asked by SIGHUP while it was being loaded")
+            return
         if reason is not None:
             await self._stay_failed(reason)
             return

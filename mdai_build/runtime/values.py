@@ -118,7 +118,7 @@ def _are_written_as(pattern: re.Pattern[bytes], values: Sequence[Any], small: Sm
         if small is not None:
             _keep_if_small(values, written, small)
         return True
-    if pattern is _PIXELS and len(written) == 5 + count == 5 + written.count(b"T", 5) + written.count(b"F", 5):
+    if pattern is _PIXELS and len(written) == 5 + count and not written[5:].translate(None, b"FT"):
         if small is not None:
             small[id(values)] = written[5:].translate(_BOOLS)
         return True
@@ -138,19 +138,13 @@ def _all_tagged(written: bytes, count: int, tag: bytes, size: int) -> bool:
     rest on the same induction and are slower.
     """
     step = 1 + size
-    return len(written) == 5 + step * count and written[5::step].count(tag) == count
+    return len(written) == 5 + step * count and written[5::step] == tag * count
 
 
 def _keep_if_small(values: Sequence[Any], written: bytes, small: SmallRows) -> None:
     """Keeps marshalled ints as bytes if all of them are from 0 to 127: the upper three of their four bytes are zero."""
-    count = len(values)
-    low = written[6::5]
-    if (
-        low.isascii()
-        and written[7::5].count(0) == count
-        and written[8::5].count(0) == count
-        and written[9::5].count(0) == count
-    ):
+    low, zeros = written[6::5], bytes(len(values))
+    if low.isascii() and written[7::5] == written[8::5] == written[9::5] == zeros:
         small[id(values)] = low
 
 

@@ -193,3 +193,21 @@ def test_it_runs_as_a_strict_platform_would(engine: docker.DockerClient, image: 
         assert time.monotonic() - begun < 10
         container.reload()
         assert container.attrs["State"]["ExitCode"] == 0, container.logs().decode()
+
+
+def test_bodies_beyond_the_containers_memory_do_not_end_the_server(
+    engine: docker.DockerClient, image: dict[str, Any]
+) -> None:
+    """Bodies lie in memory that counts as the server's, which no worker's death gives back."""
+    with serving(engine, mem_limit="256m", memswap_limit="256m") as (address, container):
+        wait_for(lambda: requests.get(f"{address}/ready", timeout=5).status_code == 200, container)
+        kind = {"content-type": "application/msgpack"}
+        refused = requests.post(f"{address}/inference", data=bytes(300 * 2**20), headers=kind, timeout=60)
+        assert refused.status_code == 413
+        assert "half of the container's memory" in refused.text
+        body = msgpack.packb({"files": [{"content": bytes(120 * 2**20), "content_type": "image/png"}], "args": {}})
+        # The worker may or may not have room for its copy.
+        assert requests.post(f"{address}/inference", data=body, headers=kind, timeout=60).status_code in (200, 500)
+        assert post(address).status_code == 200
+        container.reload()
+        assert (container.status, container.attrs["RestartCount"]) == ("running", 0)

@@ -277,6 +277,16 @@ def test_sighup_loads_the_model_anew(serve: Any, tmp_path: Path) -> None:
         server.wait(lambda note=note: server.post().status_code == 200 and server.outputs()[0]["note"] == note)
 
 
+def test_sighup_does_not_wait_for_a_model_that_loads_forever(serve: Any, tmp_path: Path) -> None:
+    server = serve("import time\nprint('loads')\ntime.sleep(600)")
+    server.wait_for_line("loads")
+    deploy = tmp_path / "src" / "lib" / ".mdai" / "mdai_deploy.py"
+    deploy.write_text("class MDAIModel:\n    def predict(self, data): return []\n")
+    server.process.send_signal(signal.SIGHUP)
+    assert server.until_ready().post().content == b"\x90"
+    assert not any("out of memory" in line for line in server.log)
+
+
 def test_hostile_python_variables_reach_the_worker_alone(serve: Any, tmp_path: Path) -> None:
     (tmp_path / "shadow").mkdir()
     (tmp_path / "shadow" / "asyncio.py").write_text("raise SystemExit('shadowed')")
