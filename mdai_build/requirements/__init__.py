@@ -7,16 +7,30 @@ from mdai_build.requirements.install import (
     installer_arguments,
     vcs_lines,
 )
-from mdai_build.requirements.model import Kind, Override, Pin, Requirement, Requirements
+from mdai_build.requirements.lock import (
+    LockFacts,
+    lock_arguments,
+    lock_facts,
+    lock_input,
+    lock_text,
+    needs_building,
+    place_of_archive_lock,
+    preferences,
+    requirements_digest,
+    stale,
+)
+from mdai_build.requirements.model import LOCK_FILE, Kind, Override, Pin, Requirement, Requirements
 from mdai_build.requirements.preflight import Findings, explain_failure, preflight_command, preflight_file
 from mdai_build.requirements.preinstalled import preinstalled, preinstalled_file
-from mdai_build.requirements.reader import read_requirements
+from mdai_build.requirements.reader import read_lock, read_requirements
 from mdai_build.requirements.redact import redact
 
 __all__ = [
     "CONSTRAINT_FILE",
+    "LOCK_FILE",
     "Findings",
     "Kind",
+    "LockFacts",
     "Override",
     "Pin",
     "Requirement",
@@ -25,11 +39,21 @@ __all__ = [
     "explain_failure",
     "install_file",
     "installer_arguments",
+    "lock_arguments",
+    "lock_facts",
+    "lock_input",
+    "lock_text",
+    "needs_building",
+    "place_of_archive_lock",
+    "preferences",
     "preflight_command",
     "preflight_file",
     "preinstalled",
     "preinstalled_file",
+    "read_lock",
     "read_requirements",
     "redact",
+    "requirements_digest",
+    "stale",
     "vcs_lines",
 ]
