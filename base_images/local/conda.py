@@ -237,4 +237,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The solver's own threads may still want the interpreter while it ends, and would then abort the process.
+    os._exit(code)
