@@ -21,6 +21,8 @@ from mdai_build.settings import Settings
 
 LABEL_PREFIX = "io.mdai-build."
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"
+SBOM_FILE = "/opt/mdai/sbom.cdx.json"
+"""Where an image says what is installed in it; a label names the place."""
 WEIGHTS_FROM_BYTES = 1024 * 1024
 """Files from this size on count as weights and get a layer of their own, so that a change of code copies none."""
 
@@ -125,6 +127,7 @@ def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tu
         LABEL_PREFIX + "cuda-version": config.cuda_version or "",
         LABEL_PREFIX + "parent.kind": parent.kind,
         LABEL_PREFIX + "parent.why": parent.why,
+        LABEL_PREFIX + "sbom": SBOM_FILE,
     }
     return tuple((name, value) for name, value in values.items() if value)
 

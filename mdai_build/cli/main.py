@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mdai_build import __version__
+from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.options import (
     engine_options,
     json_option,
@@ -169,6 +170,7 @@ def build(
 
 cli.add_command(test_command)
 cli.add_command(run_command)
+cli.add_command(inspect_command)
 
 
 def main() -> NoReturn:

@@ -94,7 +94,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     with engine_words():
         container = engine.client.containers.create(
             image,
-            labels={OWNER_LABEL: _owner()},
+            labels={OWNER_LABEL: owner()},
             ports=cast(
                 "Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}
             ),  # the stubs know no free port of one address
@@ -127,7 +127,8 @@ def remove_abandoned(engine: Engine) -> None:
                     container.remove(force=True, v=True)
 
 
-def _owner() -> str:
+def owner() -> str:
+    """The value of `OWNER_LABEL` for containers of this run."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

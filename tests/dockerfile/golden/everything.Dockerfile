@@ -82,6 +82,12 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
     /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --requirement _install.txt '--pre' /wheels/*.whl
+# What is installed, written down; made anew when that changes, not when code or weights do.
+RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
+    --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    /opt/conda/envs/mdai-env/bin/python -I -B /run/mdai/sbom.py --server /run/mdai/server \
+    --preinstalled /pins/preinstalled/py310.txt /opt/mdai/sbom.cdx.json
 COPY --link --chown=1000:1000 _mdai/weights/ /src/lib/
 COPY --link --from=server /opt/mdai/ /opt/mdai/
 COPY --link --chown=1000:1000 _mdai/code/ /src/lib/

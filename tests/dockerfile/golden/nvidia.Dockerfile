@@ -47,6 +47,12 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtim
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
 WORKDIR /src
+# What is installed, written down; made anew when that changes, not when code or weights do.
+RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
+    --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    python3 -I -B /run/mdai/sbom.py --server /run/mdai/server \
+    --preinstalled "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt" /opt/mdai/sbom.cdx.json
 COPY --link --chown=1000:1000 _mdai/workspace/ /workspace/
 COPY --link --from=server /opt/mdai/ /opt/mdai/
 COPY --link --chown=1000:1000 _mdai/code/ /src/lib/
