@@ -93,6 +93,8 @@ def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
         f"{GENERATED}/requirements/_vcs.txt",
         "".join(f"{line}\n" for line in plan.vcs_requirements).encode(),
     )
+    if plan.lock_preferences is not None:
+        yield f"{GENERATED}/requirements/_preferences.txt", plan.lock_preferences.encode()
     pins = resource("base_images")
     pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON
     yield f"{GENERATED}/pins/uv.txt", (pins / "uv.txt").read_bytes()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdai_build.engine.connection import Engine
-from mdai_build.engine.process import started
+from mdai_build.engine.process import Environment, started
 from mdai_build.errors import (
     BuildFailedError,
     BundleError,
@@ -33,6 +33,12 @@ _NETWORK = re.compile(
     r"|network is unreachable|connection (?:refused|reset|timed out)|operation timed out"
     r"|invalid peer certificate|certificate verify failed|condahttperror"
 )
+# Words of uv, pip, conda and git when a login is missing or wrong.
+_LOGIN = re.compile(
+    r"(?i)HTTP status client error \((?:401|403|407)[^)]*\)|\b40[137] Client Error|Authentication failed for"
+    r"|could not read Username|terminal prompts disabled|returned error: 40[137]|407 Proxy Authentication Required"
+    r"|unauthorized|authentication required|HTTP error 40[137]|response 40[137]|invalid credentials"
+)
 _KEPT_LINES = 400
 
 
@@ -51,6 +57,7 @@ class BuildResult:
     """A built image that has no tag yet."""
 
     image_id: str
+    """Empty where files were asked for instead."""
     stages: tuple[Stage, ...]
     seconds: float
 
@@ -62,9 +69,15 @@ class BuildRequest:
     context: Path
     secrets: tuple[tuple[str, Path], ...] = ()
     """Name and file of each secret that install steps may mount."""
-    proxies: tuple[tuple[str, str], ...] = ()
+    contexts: tuple[tuple[str, Path], ...] = ()
+    """Name and folder of each further build context."""
+    proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     network: str | None = None
     builder: str | None = None
+    target: str | None = None
+    """The stage to build; default: the last one."""
+    output: Path | None = None
+    """A folder that gets the files of the stage, in place of an image."""
 
 
 @dataclass
@@ -138,28 +151,35 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
         image_id = Path(scratch, "image-id")
-        with started(_command(engine, request, image_id), engine.environment) as process:
+        # By their names alone on the command line: their values may hold a password, which `-v` and `ps` would show.
+        environment = Environment({**engine.environment.values, **dict(request.proxies)})
+        with started(_command(engine, request, image_id), environment) as process:
             _follow(process.stdout or (), progress, on_step)
             exit_code = process.wait()
         if exit_code != 0:
             raise build_failure(progress)
         return BuildResult(
-            image_id=image_id.read_text(encoding="utf-8").strip(),
+            image_id=image_id.read_text(encoding="utf-8").strip() if image_id.exists() else "",
             stages=progress.stages(),
             seconds=time.monotonic() - begun,
         )
 
 
 def _command(engine: Engine, request: BuildRequest, image_id: Path) -> list[str]:
-    words = ["buildx", "build", "--progress=plain", "--load", f"--iidfile={image_id}", "--provenance=false"]
+    words = ["buildx", "build", "--progress=plain", "--provenance=false"]
+    words += [f"--output=type=local,dest={request.output}"] if request.output else ["--load", f"--iidfile={image_id}"]
+    if request.target:
+        words.append(f"--target={request.target}")
     if request.builder:
         words.append(f"--builder={request.builder}")
     if request.network:
         words.append(f"--network={request.network}")
     for name, file in request.secrets:
         words.append(f"--secret=id={name},src={file}")
-    for name, value in request.proxies:
-        words.append(f"--build-arg={name}={value}")
+    for name, folder in request.contexts:
+        words.append(f"--build-context={name}={folder}")
+    for name, _ in request.proxies:
+        words.append(f"--build-arg={name}")
     return engine.command(*words, str(request.context))
 
 
@@ -194,6 +214,16 @@ def build_failure(progress: Progress) -> MdaiBuildError:
                 if not name
                 else "if the parent image is what is missing: --parent local, or a mirror with parent_registry",
                 details="\n".join(dict.fromkeys([*log.split("\n"), *progress.rest])).strip() or None,
+            )
+        )
+    if found := _LOGIN.search(log):
+        return UnavailableError(
+            Problem(
+                code="engine.login-refused",
+                what=f"a server asked for a login that it was not given, or refused it: {name}",
+                expected=f"an answer; the log says: {found.group(0)}",
+                next_step="give the login in a file that the setting netrc names, or in index_url or the proxy's address",
+                details=log,
             )
         )
     if found := _NETWORK.search(log):

@@ -15,10 +15,23 @@ RUN python3 -m pip --version
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
 # beside any Python, though its package asks for a newer one than 3.7.
 FROM environment AS installer
-RUN --mount=type=cache,id=mdai-pip,target=/root/.cache/pip \
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+RUN --mount=type=cache,id=mdai-pip-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    python3 -m pip install --quiet --disable-pip-version-check \
+    python3 -m pip install --quiet \
     --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
+
+# The server, and its own packages in a folder that the model's environment does not see.
+FROM environment AS server
+ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,id=mdai-uv-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
+COPY _mdai/runtime/ /opt/mdai/runtime/
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
@@ -27,22 +40,10 @@ FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
+    --mount=type=cache,id=mdai-uv-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/uv/bin/uv pip install --python "$(command -v python3)" \
     --requirement "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
-
-# The server, and its own packages in a folder that the model's environment does not see.
-FROM environment AS server
-ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
-RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
-    --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
-    --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
-COPY _mdai/runtime/ /opt/mdai/runtime/
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
