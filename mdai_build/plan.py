@@ -86,8 +86,8 @@ class BuildPlan:
     context. Either way they are mounted, never part of a layer."""
     labels: tuple[tuple[str, str], ...]
     lock_preferences: str | None = None
-    """For `mdai-build lock`: the versions to take where they fit. The Dockerfile then ends in a stage that holds the lock
-    instead of the model."""
+    """For `mdai-build lock`: the versions to take where they fit. The Dockerfile then ends in a stage with the lock in
+    place of the model."""
 
     @property
     def cache(self) -> str:

@@ -20,7 +20,7 @@ def inspect_command(image: str, sbom: bool, as_json: bool, **options: Any) -> No
 
     settings = read_settings(options)
     if sbom:
-        click.get_binary_stream("stdout").write(sbom_of_image(image, settings))
+        click.echo(sbom_of_image(image, settings), nl=False)
         return
     found = inspect_image(image, settings)
     if as_json:

@@ -17,6 +17,7 @@ import click
 
 from mdai_build import __version__
 from mdai_build.cli.inspecting import inspect_command
+from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
     engine_options,
     json_option,
@@ -170,6 +171,7 @@ def build(
 
 cli.add_command(test_command)
 cli.add_command(run_command)
+cli.add_command(lock_command)
 cli.add_command(inspect_command)
 
 

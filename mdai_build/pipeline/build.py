@@ -90,7 +90,7 @@ def build_model(
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
     engine = connect(settings.engine_folder)
     unpacked, plan = plan_model(checked, settings, tell)
-    built = _build(engine, checked, plan, unpacked, settings, tell)
+    built = build_planned(engine, checked, plan, unpacked, settings, tell)
     outcome: Outcome | None = None
     facts = engine.image(built.image_id)
     kept = False
@@ -119,14 +119,20 @@ def build_model(
     )
 
 
-def _build(
+def build_planned(
     engine: Engine,
     checked: CheckedModel,
     plan: BuildPlan,
     unpacked: UnpackedBundle,
     settings: Settings,
     tell: Tell,
+    output: Path | None = None,
 ) -> BuildResult:
+    """Lays out the context of a plan and builds it: an image, or files that go to the folder `output`.
+
+    Raises:
+        MdaiBuildError: the parent cannot be had, or the build failed.
+    """
     from mdai_build.context import context_folder, write_context
     from mdai_build.engine import BuildRequest, build_image, ensure_parent, stages_from
 
@@ -143,6 +149,7 @@ def _build(
             proxies=tuple(sorted(settings.proxies.items())),
             network=settings.build_network,
             builder=settings.builder,
+            output=output,
         )
         try:
             return build_image(engine, request, tell)

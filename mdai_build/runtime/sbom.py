@@ -35,7 +35,14 @@ _SPDX = (
 )
 SPDX = frozenset(_SPDX.split())
 _LONGEST_NAME = 200
-_ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}
+_ALGORITHMS = {
+    "md5": ("MD5", 32),
+    "sha1": ("SHA-1", 40),
+    "sha256": ("SHA-256", 64),
+    "sha384": ("SHA-384", 96),
+    "sha512": ("SHA-512", 128),
+}
+"""The document's name of each, and the number of its hexadecimal digits."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
@@ -184,25 +191,29 @@ def direct_url(file: str) -> Optional[Tuple[str, str, List[Dict[str, str]]]]:
         with open(file, encoding="utf-8") as stream:
             origin = json.load(stream)
         url = without_login(str(origin["url"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        archive, repository = dict(origin.get("archive_info") or {}), dict(origin.get("vcs_info") or {})
+        found = dict(archive.get("hashes") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    archive, repository = origin.get("archive_info") or {}, origin.get("vcs_info") or {}
-    hashes = dict(archive.get("hashes") or {})
-    if "=" in (archive.get("hash") or ""):
-        kind, _, value = archive["hash"].partition("=")
-        hashes.setdefault(kind, value)
-    listed = [
-        {"alg": _ALGORITHMS[name], "content": value}
-        for name, value in sorted(hashes.items())
-        if name in _ALGORITHMS and re.match(r"^[0-9a-f]{32,128}$", value)
-    ]
+    kind, _, value = str(archive.get("hash") or "").partition("=")
+    found.setdefault(kind, value)
+    listed = hashes_of(found)
     if repository:
         source = "%s+%s@%s" % (repository.get("vcs", "git"), url, repository.get("commit_id", ""))
         return source, "vcs_url=" + quote(source, safe=""), listed
     if url.startswith("file:"):
-        # The folders of the build; what follows is the path in the bundle.
+        # The folder of the build; what follows is the path in the bundle.
         return re.sub(r"^file:///(?:requirements/)?", "", url), "", listed
     return url, "download_url=" + quote(url, safe=""), listed
+
+
+def hashes_of(values: Mapping[str, Any]) -> List[Dict[str, str]]:
+    """The hashes, by algorithm, that are such; in the form of the document."""
+    return [
+        {"alg": _ALGORITHMS[kind][0], "content": str(value)}
+        for kind, value in sorted(values.items())
+        if kind in _ALGORITHMS and re.match("^[0-9a-f]{%d}$" % _ALGORITHMS[kind][1], str(value))
+    ]
 
 
 def without_login(url: str) -> str:
@@ -264,7 +275,7 @@ def conda_package(record: Mapping[str, Any], name: str, version: str) -> Compone
     licence = str(record.get("license") or "").strip()
     if licence:
         component["licenses"] = [{"license": {"id" if licence in SPDX else "name": licence}}]
-    hashes = [{"alg": _ALGORITHMS[kind], "content": record[kind]} for kind in ("md5", "sha256") if record.get(kind)]
+    hashes = hashes_of(record)
     if hashes:
         component["hashes"] = hashes
     return component
