@@ -41,6 +41,9 @@ class Settings(BaseModel):
     conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
     index_url: str | None = Field(None, description="package index instead of the default one")
     extra_index_urls: tuple[str, ...] = Field((), description="further package indexes")
+    offline: bool = Field(
+        False, description="do not look up, before a build, whether the requirements can be met: true or false"
+    )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
     )
