@@ -54,6 +54,9 @@ class Settings(BaseModel):
     installer: Literal["auto", "uv", "pip"] = Field(
         "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
     )
+    offline: bool = Field(
+        False, description="do not look up, before a build, whether the requirements can be met: true or false"
+    )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
     )

@@ -24,6 +24,8 @@ def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.node.get_closest_marker("process") or request.node.get_closest_marker("integration"):
         return
 
+    monkeypatch.setenv("MDAI_BUILD_OFFLINE", "true")
+
     def refuse(*args: object, **kwargs: object) -> NoReturn:
         raise AssertionError(f"a unit test tried to start a process: {args!r}")
 

@@ -21,6 +21,7 @@ from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
     engine_options,
     json_option,
+    look_up_option,
     model_argument,
     parent_options,
     print_json,
@@ -87,13 +88,14 @@ def cli(verbose: bool) -> None:
 @cli.command()
 @model_argument
 @parent_options
+@look_up_option
 @json_option
 def check(model: Path, as_json: bool, **options: Any) -> None:
     """Check a bundle without an engine: archive, config, entry point, requirements."""
     from mdai_build.pipeline.check import check_model, summary
     from mdai_build.report.terminal import print_checked
 
-    checked = check_model(model, read_settings(options))
+    checked = check_model(model, read_settings(options), look_up=True)
     if as_json:
         print_json({"exit_code": 0, **summary(checked)})
     else:
@@ -130,6 +132,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @click.option("-t", "--tag", help="Name of the image; default: mdai-build/NAME:latest.")
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
 @parent_options
+@look_up_option
 @engine_options
 @smoke_options
 @json_option

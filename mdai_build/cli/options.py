@@ -31,6 +31,9 @@ parent_options = _together(
     click.option("--parent", metavar="gcp|local|REF", help="The parent image; default: Google's (gcp)."),
     click.option("--cache-folder", type=click.Path(path_type=Path, file_okay=False), help="Where we keep our cache."),
 )
+look_up_option = click.option(
+    "--offline", is_flag=True, default=None, help="Do not ask package indexes whether the requirements can be met."
+)
 engine_options = _together(
     click.option("--network", "build_network", help="Network of the build's steps: default, none or host."),
     click.option("--builder", help="Name of the buildx builder."),

@@ -29,7 +29,13 @@ class Answer:
     output: str
 
 
-def run_quietly(command: Sequence[str], environment: Environment, timeout: float = 60, secret: bool = False) -> Answer:
+def run_quietly(
+    command: Sequence[str],
+    environment: Environment,
+    timeout: float = 60,
+    secret: bool = False,
+    folder: Path | None = None,
+) -> Answer:
     """Runs a command to its end and keeps what it prints. One that cannot start or takes too long has exit code 127.
 
     The words of a `secret` command, apart from the program, are not logged.
@@ -39,6 +45,7 @@ def run_quietly(command: Sequence[str], environment: Environment, timeout: float
         done = subprocess.run(  # noqa: S603 - a list of words, no shell
             command,
             env=dict(environment.values),
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

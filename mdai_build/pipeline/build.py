@@ -85,8 +85,8 @@ def build_model(
 
     begun = time.monotonic()
     asked_tag = normalise_tag(options.tag) if options.tag else None
-    tell("checking the bundle")
-    checked = check_model(path, settings)
+    tell("checking the bundle and its requirements")
+    checked = check_model(path, settings, look_up=True)
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
     engine = connect(settings.engine_folder)
     unpacked, plan = plan_model(checked, settings, tell)

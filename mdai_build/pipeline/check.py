@@ -29,8 +29,13 @@ class CheckedModel:
     warnings: tuple[Problem, ...]
 
 
-def check_model(path: Path, settings: Settings) -> CheckedModel:
+def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> CheckedModel:
     """Everything that can be known about a bundle without an engine; the model's code is read, never run.
+
+    Args:
+        path: of the archive or folder.
+        settings: in force.
+        look_up: whether package indexes are asked if the requirements can be met.
 
     Raises:
         BundleError: the bundle, its config or its entry point is wrong; problems of all parts at once.
@@ -59,6 +64,10 @@ def check_model(path: Path, settings: Settings) -> CheckedModel:
     parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None
     if requirements is not None:
         warnings.extend(requirements.warnings)
+    if requirements is not None and parsed is not None and look_up:
+        from mdai_build.pipeline.preflight import preflight
+
+        warnings.extend(attempt(lambda: preflight(bundle, parsed.config, requirements, settings)) or ())
     if failures or parsed is None or requirements is None or parent is None:
         raise _together(failures, warnings)
     return CheckedModel(bundle, parsed.config, requirements, parent, (*warnings, *parent.warnings))

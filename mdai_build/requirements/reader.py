@@ -15,7 +15,7 @@ from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import hints
 from mdai_build.requirements.forms import Forms
 from mdai_build.requirements.install import is_pinned
-from mdai_build.requirements.lines import LogicalLine, decode, logical_lines
+from mdai_build.requirements.lines import LogicalLine, build_option, decode, logical_lines
 from mdai_build.requirements.local import LocalFiles
 from mdai_build.requirements.lock import (
     RENEW,
@@ -159,7 +159,7 @@ class _Reading:
         hashes = tuple(options.pop("hashes", ()))
         for unsafe in ("install_options", "global_options"):
             if options.pop(unsafe, None):
-                refuse(_build_option(unsafe))
+                refuse(build_option(f"--{unsafe.replace('_', '-').removesuffix('s')}"))
         editables = options.pop("editables", [])
         for included, as_constraint in (
             *((path, constraint) for path in options.pop("requirements", [])),
@@ -218,7 +218,11 @@ class _Reading:
         elif written.startswith(("/", "~")) or path == ".." or path.startswith("../"):
             refuse(Refusal("outside-bundle", f"`{shown}` lies outside the bundle", next_step="put it into `.mdai`"))
         elif not self._bundle.has(path):
-            texts = [member.path for member in self._bundle.members if member.path.endswith((".txt", ".in"))][:500]
+            texts = [
+                member.path
+                for member in self._bundle.members
+                if member.path.endswith((".txt", ".in")) and member.path != file
+            ][:500]
             by_name = {posixpath.basename(text): text for text in texts}
             near = get_close_matches(posixpath.basename(path), by_name, n=1)
             relative = posixpath.relpath(by_name[near[0]], posixpath.dirname(file)) if near else None
@@ -349,14 +353,6 @@ def _version(line: Requirement) -> Version | str:
         return Version(text)
     except InvalidVersion:
         return text
-
-
-def _build_option(name: str) -> Refusal:
-    return Refusal(
-        "build-option",
-        f"`--{name.replace('_', '-').removesuffix('s')}` runs the package's own setup with arguments of the bundle",
-        next_step="build a wheel with these options, and put that into `.mdai`",
-    )
 
 
 def _beside_package(names: Iterable[str]) -> Refusal:
