@@ -95,6 +95,7 @@ def summary(checked: CheckedModel) -> dict[str, object]:
         "bytes": sum(member.size for member in checked.bundle.members),
         "config": checked.config.model_dump(mode="json"),
         "parent": {k: v for k, v in dataclasses.asdict(checked.parent).items() if k in ("kind", "reference", "why")},
-        "requirements": [line.text for line in checked.requirements.lines],
+        "requirements": [line.text.split(" --hash=")[0] for line in checked.requirements.lines],
+        "lock": checked.requirements.lock,
         "warnings": [warning.as_json() for warning in checked.warnings],
     }

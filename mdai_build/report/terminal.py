@@ -67,12 +67,15 @@ def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> No
     device = str(config["device_type"])
     if config.get("cuda_version"):
         device += f", CUDA {config['cuda_version']}"
-    requirements = summary["requirements"]
+    requirements, lock = summary["requirements"], summary["lock"]
+    installed = ", ".join(requirements) if requirements else "none"
+    if lock:
+        installed = f"{len(requirements)} packages, exactly as {lock} says: {installed}"
     rows = [
         ("bundle", f"{summary['bundle']} ({summary['kind']}, {summary['files']} files, {size(summary['bytes'])})"),
         ("runs on", f"{config['base_image']}, {device}"),
         ("parent", f"{parent['reference']}: {parent['why']}"),
-        ("requirements", ", ".join(requirements) if requirements else "none"),
+        ("requirements", installed),
     ]
     print_facts(on, rows)
     on.print(Text("nothing is wrong that can be seen without building it", style="green"))
