@@ -67,7 +67,7 @@ def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> No
     device = str(config["device_type"])
     if config.get("cuda_version"):
         device += f", CUDA {config['cuda_version']}"
-    requirements, lock = summary["requirements"], summary["lock"]
+    requirements, lock = summary["requirements"], summary.get("lock")
     installed = ", ".join(requirements) if requirements else "none"
     if lock:
         installed = f"{len(requirements)} packages, exactly as {lock} says: {installed}"

@@ -151,7 +151,10 @@ def test_print_checked(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "model (zip, 4 files, 1.5 kB)" in shown
     assert "py38, gpu, CUDA 11.0" in shown
-    assert "numpy==1.19.2, pillow" in shown
+    assert "requirements  numpy==1.19.2, pillow" in shown
+    terminal.print_checked({**summary, "lock": ".mdai/requirements.lock"}, ())
+    shown = capsys.readouterr().out
+    assert "2 packages, exactly as .mdai/requirements.lock says: numpy==1.19.2, pillow" in shown
 
 
 def test_no_colours_in_a_log(capsys: pytest.CaptureFixture[str], report: BuildReport) -> None:

@@ -45,6 +45,8 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
+# Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
+# read-only container could not keep it. As with pip, all indexes count alike.
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
@@ -58,8 +60,6 @@ RUN /opt/conda/envs/mdai-env/bin/python -m compileall -q --invalidation-mode unc
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
-# Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
-# read-only container could not keep it. As with pip, all indexes count alike.
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
