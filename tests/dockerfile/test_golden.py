@@ -32,6 +32,7 @@ BASE = BuildPlan(
     installer="uv",
     installer_arguments=(),
     vcs_requirements=(),
+    build_requirements=(),
     builds_from_source=False,
     requirement_files=(),
     index_url=None,

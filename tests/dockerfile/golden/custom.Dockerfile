@@ -70,7 +70,7 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" --requirement _install.txt /wheels/*.whl
+    /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl
 COPY --link --from=server /opt/mdai/ /opt/mdai/
 COPY --link --chown=1000:1000 _mdai/code/ /src/lib/
 

@@ -89,7 +89,7 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    HOME=/root CC=gcc CXX=g++ /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --requirement _install.txt --requirement _vcs.txt '--pre'
+    HOME=/root CC=gcc CXX=g++ /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt --requirement _vcs.txt '--pre'
 COPY --link --chown=1000:1000 _mdai/weights/ /src/lib/
 COPY --link --from=server /opt/mdai/ /opt/mdai/
 COPY --link --chown=1000:1000 _mdai/code/ /src/lib/

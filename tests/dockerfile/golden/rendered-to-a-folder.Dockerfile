@@ -68,7 +68,7 @@ RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt 
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --requirement _install.txt
+    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt
 COPY --link --from=server /opt/mdai/ /opt/mdai/
 COPY --link --chown=1000:1000 _mdai/code/ /src/lib/
 
