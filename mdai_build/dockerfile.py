@@ -29,6 +29,24 @@ def render_dockerfile(plan: BuildPlan) -> str:
     )
 
 
+def render_wheels_dockerfile(plan: BuildPlan) -> str:
+    """The Dockerfile of a folder of wheels: all that a build of this plan installs, and nothing else.
+
+    Raises:
+        ValueError: as `render_dockerfile`.
+    """
+    return _environment().get_template("Wheels.j2").render(plan=plan, user=USER_ID, version=__version__)
+
+
+def render_lock_dockerfile(plan: BuildPlan) -> str:
+    """The Dockerfile that finds out what the requirements of this plan come down to, and holds nothing else.
+
+    Raises:
+        ValueError: as `render_dockerfile`.
+    """
+    return _environment().get_template("Lock.j2").render(plan=plan, user=USER_ID, version=__version__)
+
+
 def quote_value(value: str) -> str:
     """A value as one double-quoted word of an ENV or LABEL instruction, whatever characters it holds.
 

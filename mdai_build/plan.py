@@ -70,6 +70,8 @@ class BuildPlan:
     installer_arguments: tuple[str, ...]
     vcs_requirements: tuple[str, ...]
     """Requirements that are fetched by git."""
+    build_requirements: tuple[tuple[str, str], ...]
+    """For source packages that do not tell it themselves: the package, and what its build needs (uv only)."""
     builds_from_source: bool
     """Whether the install step is lent compilers and git, for packages that come as sources."""
     requirement_files: tuple[str, ...]
@@ -86,8 +88,7 @@ class BuildPlan:
     context. Either way they are mounted, never part of a layer."""
     labels: tuple[tuple[str, str], ...]
     lock_preferences: str | None = None
-    """For `mdai-build lock`: the versions to take where they fit. The Dockerfile then ends in a stage with the lock in
-    place of the model."""
+    """For `mdai-build lock`: the versions to take where they fit."""
 
     @property
     def cache(self) -> str:
@@ -106,11 +107,12 @@ def make_plan(
     parent: Parent,
     settings: Settings,
     ca_bundle: CaBundle | None = None,
-    installer: Literal["uv", "pip"] | None = None,
+    installer: Literal["uv", "pip"] = "uv",
+    build_requirements: tuple[tuple[str, str], ...] = (),
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
-    `ca_bundle` and `installer` are what the settings say where they are not given.
+    `ca_bundle` is what the settings say where it is not given.
 
     Raises:
         UsageError: the parent's reference is no image reference, or an address carries credentials.
@@ -120,8 +122,6 @@ def make_plan(
     _check_settings(parent, settings)
     if ca_bundle is None:
         ca_bundle = "secret" if settings.ca_bundle else "none"
-    if installer is None:
-        installer = "pip" if settings.installer == "pip" else "uv"
     if settings.wheels is not None:
         requirements = _without_network(requirements)
     requirements_text, vcs_requirements = install_file(requirements), vcs_lines(requirements)
@@ -144,6 +144,7 @@ def make_plan(
         installer=installer,
         installer_arguments=installer_arguments(requirements, installer),
         vcs_requirements=vcs_requirements,
+        build_requirements=build_requirements,
         # Any package may need one that has no wheel; where a parent has compilers, lending them costs nothing.
         builds_from_source=bool(requirements_text or vcs_requirements),
         requirement_files=requirements.files,

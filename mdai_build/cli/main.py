@@ -20,6 +20,7 @@ from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
     engine_options,
+    install_options,
     json_option,
     look_up_option,
     model_argument,
@@ -109,6 +110,7 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option("--plan", "show_plan", is_flag=True, help="Print the build plan as JSON instead of the Dockerfile.")
 @parent_options
+@install_options
 def render(model: Path, output: Path | None, show_plan: bool, **options: Any) -> None:
     """Print the Dockerfile, or write a folder that plain `docker build` builds."""
     from mdai_build.dockerfile import render_dockerfile
@@ -121,7 +123,12 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
     print_problems(checked.warnings, heading="warning")
     if output is not None:
         render_model(checked, settings, output, silent)
-        click.echo(f"wrote the build context; build it with: docker build {output}", err=True)
+        words = ["docker build"]
+        if settings.netrc or settings.logins:
+            words.append(f"--secret id=netrc,src={settings.netrc or 'NETRC-FILE'}")
+        if settings.wheels:
+            words.append(f"--build-context mdai-wheels={settings.wheels}")
+        click.echo(f"wrote the build context; build it with: {' '.join(words)} {output}", err=True)
         return
     _, plan = plan_model(checked, settings, silent)
     click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
@@ -133,6 +140,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
 @parent_options
 @look_up_option
+@install_options
 @engine_options
 @smoke_options
 @json_option
@@ -170,6 +178,23 @@ def build(
         print_json(report_as_json(report))
     print_report(report, to_stderr=as_json)
     sys.exit(report.exit_code)
+
+
+@cli.command()
+@model_argument
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@parent_options
+@engine_options
+def wheels(model: Path, folder: Path, **options: Any) -> None:
+    """Fill FOLDER with all that a build of MODEL installs, for `build --wheels FOLDER` without a network."""
+    from mdai_build.cli.progress import Progress
+    from mdai_build.pipeline.build import collect_wheels
+
+    settings = read_settings(options)
+    with Progress() as progress:
+        count = collect_wheels(model, settings, folder, progress.tell)
+    click.echo(f"{folder} holds {count} wheels; build without a network with: ", nl=False, err=True)
+    click.echo(f"mdai-build build {model} --wheels {folder} --network none", err=True)
 
 
 cli.add_command(test_command)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.container import RunOptions, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
+    from mdai_build.engine.netrc import netrc_file
     from mdai_build.engine.parent import ensure_parent, stages_from
     from mdai_build.engine.resolver import Resolution, Resolver
 
@@ -24,6 +25,7 @@ _MODULES = {
     "container": ("RunOptions", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
+    "netrc": ("netrc_file",),
     "parent": ("ensure_parent", "stages_from"),
     "resolver": ("Resolution", "Resolver"),
 }
@@ -48,6 +50,7 @@ __all__ = [
     "install_server_packages",
     "local_server",
     "look_into",
+    "netrc_file",
     "require_image",
     "running_container",
     "stages_from",

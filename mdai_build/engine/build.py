@@ -76,6 +76,8 @@ class BuildRequest:
     builder: str | None = None
     target: str | None = None
     """The stage to build; default: the last one."""
+    fresh: tuple[str, ...] = ()
+    """Stages that are made anew, whatever the cache holds."""
     output: Path | None = None
     """A folder that gets the files of the stage, in place of an image."""
 
@@ -168,6 +170,8 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
 def _command(engine: Engine, request: BuildRequest, image_id: Path) -> list[str]:
     words = ["buildx", "build", "--progress=plain", "--provenance=false"]
     words += [f"--output=type=local,dest={request.output}"] if request.output else ["--load", f"--iidfile={image_id}"]
+    if request.fresh:
+        words.append(f"--no-cache-filter={','.join(request.fresh)}")
     if request.target:
         words.append(f"--target={request.target}")
     if request.builder:
@@ -222,7 +226,7 @@ def build_failure(progress: Progress) -> MdaiBuildError:
                 code="engine.login-refused",
                 what=f"a server asked for a login that it was not given, or refused it: {name}",
                 expected=f"an answer; the log says: {found.group(0)}",
-                next_step="give the login in a file that the setting netrc names, or in index_url or the proxy's address",
+                next_step="give it in a file that the setting netrc names, or in the address in index_url or proxies",
                 details=log,
             )
         )

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.pipeline.install import Attempt, explain_no_tools, next_attempt
+from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
 from mdai_build.plan import LABEL_PREFIX, BuildPlan, CaBundle, make_plan
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.engine import BuildResult, Engine
+    from mdai_build.engine import BuildRequest, BuildResult, Engine
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check
 
@@ -46,8 +48,30 @@ def plan_model(
             tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
     unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
-    plan = make_plan(unpacked, checked.config, checked.requirements, checked.parent, settings, ca_bundle)
-    return unpacked, plan
+    return unpacked, _plan(checked, unpacked, settings, _first_attempt(settings), ca_bundle)
+
+
+def _first_attempt(settings: Settings) -> Attempt:
+    return Attempt("pip" if settings.installer == "pip" else "uv")
+
+
+def _plan(
+    checked: CheckedModel,
+    unpacked: UnpackedBundle,
+    settings: Settings,
+    attempt: Attempt,
+    ca_bundle: CaBundle | None = None,
+) -> BuildPlan:
+    return make_plan(
+        unpacked,
+        checked.config,
+        checked.requirements,
+        checked.parent,
+        settings,
+        ca_bundle,
+        attempt.installer,
+        attempt.build_requirements,
+    )
 
 
 def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: Tell) -> None:
@@ -88,9 +112,11 @@ def build_model(
     tell("checking the bundle and its requirements")
     checked = check_model(path, settings, look_up=True)
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
+    if settings.wheels and checked.config.python:
+        check_wheels(settings.wheels, checked.requirements, checked.config.python, path)
     engine = connect(settings.engine_folder)
     unpacked, plan = plan_model(checked, settings, tell)
-    built = build_planned(engine, checked, plan, unpacked, settings, tell)
+    built, notes = _build(engine, checked, plan, unpacked, settings, tell)
     outcome: Outcome | None = None
     facts = engine.image(built.image_id)
     kept = False
@@ -111,7 +137,7 @@ def build_model(
         else None,
         parent=ParentReport(reference=plan.parent.reference, why=plan.parent.why),
         stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *notes),
         smoke=outcome.smoke if outcome else None,
         pictures=outcome.pictures if outcome else (),
         seconds_total=time.monotonic() - begun,
@@ -119,40 +145,113 @@ def build_model(
     )
 
 
-def build_planned(
+def _build(
     engine: Engine,
     checked: CheckedModel,
     plan: BuildPlan,
     unpacked: UnpackedBundle,
     settings: Settings,
     tell: Tell,
-    output: Path | None = None,
-) -> BuildResult:
-    """Lays out the context of a plan and builds it: an image, or files that go to the folder `output`.
-
-    Raises:
-        MdaiBuildError: the parent cannot be had, or the build failed.
-    """
+) -> tuple[BuildResult, tuple[Problem, ...]]:
+    """The built image, and what its user should know of how the requirements came to be installed."""
     from mdai_build.context import context_folder, write_context
-    from mdai_build.engine import BuildRequest, build_image, ensure_parent, stages_from
+    from mdai_build.engine import build_image, netrc_file
+
+    notes: list[Problem] = []
+    attempt = _first_attempt(settings)
+    _ensure_parents(engine, plan, tell)
+    contexts = settings.cache_folder / "contexts"
+    with (
+        context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder,
+        netrc_file(settings) as netrc,
+    ):
+        while True:
+            write_context(plan, unpacked, folder)
+            request = _request(folder, settings, netrc)
+            try:
+                fresh = ("tools",) if attempt.fresh_tools else ()
+                return build_image(engine, replace(request, fresh=fresh), tell), tuple(notes)
+            except RequirementsError as failure:
+                log = failure.problems[0].details or ""
+                following = next_attempt(attempt, log, checked.requirements, checked.config.python, settings)
+                if following is None:
+                    raise _by_line(failure, checked) from failure
+                attempt, note = following
+                notes.append(note)
+                tell(note.what)
+                plan = _plan(checked, unpacked, settings, attempt)
+
+
+def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> None:
+    from mdai_build.engine import ensure_parent, stages_from
 
     parents = stages_from(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
     for parent in parents:
         ensure_parent(engine, parent, tell)
-    contexts = settings.cache_folder / "contexts"
-    with context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder:
-        write_context(plan, unpacked, folder)
-        secrets = (("ca-bundle", settings.ca_bundle),) if settings.ca_bundle else ()
-        request = BuildRequest(
-            context=folder,
-            secrets=secrets,
-            proxies=tuple(sorted(settings.proxies.items())),
-            network=settings.build_network,
-            builder=settings.builder,
-            output=output,
-        )
+
+
+def _request(context: Path, settings: Settings, netrc: Path | None) -> BuildRequest:
+    from mdai_build.engine import BuildRequest
+
+    secrets = (("ca-bundle", settings.ca_bundle), ("netrc", netrc))
+    return BuildRequest(
+        context=context,
+        secrets=tuple((name, file) for name, file in secrets if file is not None),
+        contexts=(("mdai-wheels", settings.wheels),) if settings.wheels else (),
+        proxies=tuple(sorted(settings.proxies.items())),
+        network=settings.build_network,
+        builder=settings.builder,
+    )
+
+
+def collect_wheels(path: Path, settings: Settings, folder: Path, tell: Tell) -> int:
+    """Fills a folder with the wheels of all that a build of a bundle installs, for a machine without a network.
+
+    What is in the folder already stays. Returns how many wheels it holds then.
+
+    Raises:
+        MdaiBuildError: something cannot be had.
+    """
+    from mdai_build.dockerfile import render_wheels_dockerfile
+    from mdai_build.engine import connect
+
+    checked = check_model(path, settings)
+    engine = connect(settings.engine_folder)
+    unpacked = plan_model(checked, settings, tell)[0]
+    plan = _plan(checked, unpacked, settings, Attempt("pip"))
+    folder.mkdir(parents=True, exist_ok=True)
+    build_files(engine, checked, plan, unpacked, settings, tell, render_wheels_dockerfile, "wheels-folder", folder)
+    return len(list(folder.glob("*.whl")))
+
+
+def build_files(
+    engine: Engine,
+    checked: CheckedModel,
+    plan: BuildPlan,
+    unpacked: UnpackedBundle,
+    settings: Settings,
+    tell: Tell,
+    render: Callable[[BuildPlan], str],
+    target: str,
+    output: Path,
+) -> None:
+    """Builds a stage of another Dockerfile than the image's, and puts its files into the folder `output`.
+
+    Raises:
+        MdaiBuildError: the parent cannot be had, or a step failed.
+    """
+    from mdai_build.context import context_folder, write_context
+    from mdai_build.engine import build_image, netrc_file
+
+    _ensure_parents(engine, plan, tell)
+    wait = context_folder(
+        settings.cache_folder / target, checked.bundle, lambda: tell("waiting for another run of this bundle")
+    )
+    with wait as context, netrc_file(settings) as netrc:
+        write_context(plan, unpacked, context, render=render)
+        request = replace(_request(context, settings, netrc), target=target, output=output)
         try:
-            return build_image(engine, request, tell)
+            build_image(engine, request, tell)
         except RequirementsError as failure:
             raise _by_line(failure, checked) from failure
 
@@ -160,6 +259,8 @@ def build_planned(
 def _by_line(failure: RequirementsError, checked: CheckedModel) -> RequirementsError:
     """What the installer said, as problems of the lines that are meant, where its words can be understood."""
     said = failure.problems[0].details or ""
+    if no_tools := explain_no_tools(said):
+        return RequirementsError(no_tools)
     findings = explain_failure(said, checked.requirements, checked.config.python) if checked.config.python else None
     found = [problem for problem in findings.problems if problem.where and problem.where.line] if findings else []
     return RequirementsError([replace(problem, details=said) for problem in found]) if found else failure

@@ -18,8 +18,9 @@ from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.config import ModelConfig, parse_config
 from mdai_build.errors import Location, Problem, RequirementsError, UnavailableError, UsageError
 from mdai_build.parents import choose_parent
-from mdai_build.pipeline.build import build_planned, plan_model
+from mdai_build.pipeline.build import build_files, plan_model
 from mdai_build.pipeline.check import CheckedModel
+from mdai_build.pipeline.install import Attempt, next_attempt
 from mdai_build.pipeline.serve import Tell
 from mdai_build.requirements import (
     LOCK_FILE,
@@ -202,6 +203,7 @@ def _lay_out(bundle: Bundle, paths: Sequence[str], folder: Path) -> None:
 
 
 def _resolve_in_container(checked: CheckedModel, settings: Settings, prefer: str, tell: Tell) -> str:
+    from mdai_build.dockerfile import render_lock_dockerfile
     from mdai_build.engine import connect
 
     engine = connect(settings.engine_folder)
@@ -210,13 +212,26 @@ def _resolve_in_container(checked: CheckedModel, settings: Settings, prefer: str
         plan,
         requirements_text=lock_input(checked.requirements),
         vcs_requirements=(),
-        builds_from_source=plan.parent.has_conda,
         installer_arguments=lock_arguments(checked.requirements),
         lock_preferences=prefer,
     )
+    attempt = Attempt("uv")
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:
-        build_planned(engine, checked, plan, unpacked, settings, tell, output=Path(folder))
-        return Path(folder, "requirements.lock").read_text(encoding="utf-8")
+        while True:
+            attempted = replace(plan, build_requirements=attempt.build_requirements)
+            try:
+                build_files(
+                    *(engine, checked, attempted, unpacked, settings, tell),
+                    *(render_lock_dockerfile, "lock", Path(folder)),
+                )
+                return Path(folder, "requirements.lock").read_text(encoding="utf-8")
+            except RequirementsError as failure:
+                log = failure.problems[0].details or ""
+                following = next_attempt(attempt, log, checked.requirements, checked.config.python, settings)
+                if following is None or following[0].installer != "uv" or following[0].fresh_tools:
+                    raise
+                attempt = following[0]
+                tell(following[1].what)
 
 
 def _unknown_python(config: ModelConfig, bundle: Bundle) -> RequirementsError:

@@ -114,9 +114,18 @@ def preferences(python: str, old_lock: str | None) -> str:
 
 
 def lock_arguments(requirements: Requirements) -> tuple[str, ...]:
-    """What `uv pip compile` is told, wherever it runs."""
+    """What `uv pip compile` is told in a container, for the same wheels as on the host."""
     return (
-        *("--quiet", "--no-config", "--color", "never", "--no-header", "--no-annotate", "--generate-hashes"),
+        *(
+            "--python-platform",
+            PLATFORM,
+            "--quiet",
+            "--color",
+            "never",
+            "--no-header",
+            "--no-annotate",
+            "--generate-hashes",
+        ),
         *installer_arguments(requirements, "uv"),
     )
 

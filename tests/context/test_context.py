@@ -47,6 +47,7 @@ def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
         installer="uv",
         installer_arguments=(),
         vcs_requirements=(),
+        build_requirements=(),
         builds_from_source=True,
         requirement_files=(".mdai/tool.whl",),
         index_url=None,

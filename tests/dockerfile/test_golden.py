@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.dockerfile import render_dockerfile
+from mdai_build.dockerfile import render_dockerfile, render_lock_dockerfile
 from mdai_build.parents import Parent
 from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
 
@@ -32,6 +32,7 @@ BASE = BuildPlan(
     installer="uv",
     installer_arguments=(),
     vcs_requirements=(),
+    build_requirements=(),
     builds_from_source=False,
     requirement_files=(),
     index_url=None,
@@ -73,7 +74,6 @@ PLANS = {
         BASE,
         requirements_text="tool @ git+https://example.org/tool.git@v1\n",
         installer_arguments=("--generate-hashes",),
-        builds_from_source=True,
         ca_bundle="secret",
         lock_preferences="numpy==1.23.3\n",
     ),
@@ -96,14 +96,18 @@ PLANS = {
 }
 
 
+def render(name: str, plan: BuildPlan) -> str:
+    return render_lock_dockerfile(plan) if name == "for-a-lock" else render_dockerfile(plan)
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_the_whole_dockerfile(name: str) -> None:
-    assert render_dockerfile(PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    assert render(name, PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_same_plan_renders_to_the_same_bytes(name: str) -> None:
-    assert render_dockerfile(PLANS[name]) == render_dockerfile(dataclasses.replace(PLANS[name]))
+    assert render(name, PLANS[name]) == render(name, dataclasses.replace(PLANS[name]))
 
 
 def test_no_golden_file_is_left_over() -> None:
@@ -112,4 +116,4 @@ def test_no_golden_file_is_left_over() -> None:
 
 if __name__ == "__main__":
     for plan_name, plan in PLANS.items():
-        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render_dockerfile(plan), encoding="utf-8")
+        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render(plan_name, plan), encoding="utf-8")

@@ -70,7 +70,7 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" --requirement _install.txt /wheels/*.whl
+    /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \

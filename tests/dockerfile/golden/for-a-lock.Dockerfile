@@ -17,15 +17,6 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
       DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends libgl1 libglib2.0-0 && \
       rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; }
 
-# Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
-# requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
-FROM system AS tools
-RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
-    { test -z "$missing" || \
-      { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends $missing; } || \
-      echo "these could not be had:$missing; a requirement that needs them will not install"; }
-
 # The model's conda environment, with the Python that base_image asks for.
 FROM system AS environment
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
@@ -43,21 +34,6 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     /opt/conda/envs/mdai-env/bin/python -m pip install --quiet \
     --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
 
-# The server, and its own packages in a folder that the model's environment does not see.
-FROM environment AS server
-# Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
-# read-only container could not keep it. As with pip, all indexes count alike.
-ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
-RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \
-    --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
-    --target /opt/mdai/packages --requirement /pins/server/py38.txt
-COPY _mdai/runtime/ /opt/mdai/runtime/
-RUN /opt/conda/envs/mdai-env/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
-
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
@@ -69,6 +45,15 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
     --requirement /pins/preinstalled/py38.txt
 
+# Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
+# requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
+FROM system AS tools
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
+    { test -z "$missing" || \
+      { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends $missing; } || \
+      echo "these could not be had:$missing; a requirement that needs them will not install"; }
+
 # Every package that the requirements come down to, found here since some have to be built to know what they need.
 FROM packages AS resolve
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
@@ -77,7 +62,8 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     mkdir /lock && cd /requirements && cp _preferences.txt /lock/requirements.lock && \
-    CC=gcc CXX=g++ /opt/uv/bin/uv pip compile --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --output-file /lock/requirements.lock '--generate-hashes' _install.txt
+    CC=gcc CXX=g++ \
+    /opt/uv/bin/uv pip compile --config-file _uv.toml --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --output-file /lock/requirements.lock '--generate-hashes' _install.txt
 
 FROM scratch AS lock
 COPY --from=resolve /lock/ /
