@@ -234,8 +234,11 @@ def build_files(
     render: Callable[[BuildPlan], str],
     target: str,
     output: Path,
+    fresh: tuple[str, ...] = (),
 ) -> None:
     """Builds a stage of another Dockerfile than the image's, and puts its files into the folder `output`.
+
+    The stages in `fresh` are built anew, whatever an earlier build made of them.
 
     Raises:
         MdaiBuildError: the parent cannot be had, or a step failed.
@@ -249,7 +252,7 @@ def build_files(
     )
     with wait as context, netrc_file(settings) as netrc:
         write_context(plan, unpacked, context, render=render)
-        request = replace(_request(context, settings, netrc), target=target, output=output)
+        request = replace(_request(context, settings, netrc), target=target, output=output, fresh=fresh)
         try:
             build_image(engine, request, tell)
         except RequirementsError as failure:

@@ -223,6 +223,7 @@ def _resolve_in_container(checked: CheckedModel, settings: Settings, prefer: str
                 build_files(
                     *(engine, checked, attempted, unpacked, settings, tell),
                     *(render_lock_dockerfile, "lock", Path(folder)),
+                    fresh=("resolve",),  # an index and a branch move, though the question stays the same
                 )
                 return Path(folder, "requirements.lock").read_text(encoding="utf-8")
             except RequirementsError as failure:

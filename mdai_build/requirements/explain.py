@@ -236,7 +236,11 @@ def _unreachable(status: re.Match[str], requirements: Requirements) -> Problem:
 
 def _at(refusal: Refusal, lines: Sequence[Requirement], output: str | None) -> Problem:
     first = lines[0] if lines else None
-    where = Location(first.file, first.line, source=first.text) if first else Location(REQUIREMENTS_FILE)
+    where = (
+        Location(first.file, first.line, source=first.text.split(" --hash=")[0])
+        if first
+        else Location(REQUIREMENTS_FILE)
+    )
     return replace(refusal.at(where), details=redact(output.strip()) if output else None)
 
 
