@@ -107,7 +107,8 @@ def _explain(said: str, output: str, requirements: Requirements, python: str) ->
     if absent := _NO_PACKAGE.search(said):
         return Findings((_no_package(absent["name"], requirements, lines, output),), without=(absent["name"],))
     if missing := _NO_VERSION.search(said):
-        return Findings((_no_version(missing, requirements, lines, output),), without=(missing["name"],))
+        problem, about = _no_version(missing, said, requirements, lines, output)
+        return Findings((problem,), without=(about,))
     if older := _OTHER_PYTHON.search(said):
         refusal = Refusal(
             "python-version",
@@ -174,15 +175,22 @@ def _no_package(name: str, requirements: Requirements, lines: Sequence[Requireme
 
 
 def _no_version(
-    missing: re.Match[str], requirements: Requirements, lines: Sequence[Requirement], output: str
-) -> Problem:
+    missing: re.Match[str], said: str, requirements: Requirements, lines: Sequence[Requirement], output: str
+) -> tuple[Problem, str]:
+    """A version that is nowhere, and the package that it is about: the one that asks for it."""
     version = missing["version"] or ""
     next_step = "take a version that the package index has"
     if "+cu" in version or "+cpu" in version:
         page = "https://download.pytorch.org/whl/torch_stable.html"
         next_step = f"versions with `+` are on PyTorch's own page: write `-f {page}` on the line above"
-    what = f"no package index has {missing['name']}{version}"
-    return _at(Refusal("no-version", what, next_step=next_step), _named(missing["name"], requirements) or lines, output)
+    wanted = f"{missing['name']}{version}"
+    if by := re.search(rf"\b{_VERSIONED} depends on {re.escape(wanted)}(?![\w.])", said):
+        refusal = Refusal(
+            "no-version", f"{_spoken(by)} needs {wanted}, which no package index has", next_step=next_step
+        )
+        return _at(refusal, _named(by["name"], requirements) or lines, output), by["name"]
+    refusal = Refusal("no-version", f"no package index has {wanted}", next_step=next_step)
+    return _at(refusal, _named(missing["name"], requirements) or lines, output), missing["name"]
 
 
 def _no_usable_wheel(
@@ -195,7 +203,7 @@ def _no_usable_wheel(
     """Packages that have to be built: sure to fail for the large compiled ones, a matter of trying for others."""
     for found in unbuilt:
         refusal = None
-        if found["name"] in FAILS_ON_PURPOSE and found["version"] != "==0.0":
+        if found["name"] in FAILS_ON_PURPOSE and f"{found['name']}{found['version']}" != "sklearn==0.0":
             refusal = Refusal(
                 "other-name",
                 f"`{found['name']}` is the name that is imported; the package of that name fails on purpose",
@@ -211,10 +219,9 @@ def _no_usable_wheel(
         _at(
             Refusal(
                 "built-from-source",
-                f"{_spoken(found)} has no wheel for Python {python}: the build makes one from its source, "
-                "which may take long or fail",
-                next_step=_other_version(found["name"], found["version"], python)
-                or "take a version with a wheel if there is one",
+                f"{_spoken(found)} has no wheel for Python {python}: the build makes one from its source; "
+                "what it needs could not be looked up",
+                next_step=_other_version(found["name"], found["version"], python),
             ),
             named,
             None,
@@ -247,7 +254,9 @@ def _lines_meant(said: str, requirements: Requirements) -> list[Requirement]:
         for clause in _REQUIRED.findall(said)
         for name in re.findall(r"(?:^|, | and )([A-Za-z0-9][\w.-]*)", re.sub(r"[=<>!~]=?[^\s]*|\[.*?\]", "", clause))
     }
-    return [line for line in requirements.lines if line.name and canonicalize_name(line.name) in names]
+    meant = [line for line in requirements.lines if line.name and canonicalize_name(line.name) in names]
+    strict = {canonicalize_name(line.name or "") for line in meant if line.specifier}
+    return [line for line in meant if line.specifier or canonicalize_name(line.name or "") not in strict]
 
 
 def _named(name: str, requirements: Requirements) -> list[Requirement]:
