@@ -16,7 +16,7 @@ from packaging.version import Version
 from mdai_build.errors import Location, Problem
 from mdai_build.requirements.hints import FAILS_ON_PURPOSE, OTHER_NAME
 from mdai_build.requirements.install import is_pinned
-from mdai_build.requirements.knowledge import first_version, is_hard_to_build
+from mdai_build.requirements.knowledge import fails_to_build, first_version
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
 from mdai_build.requirements.preflight import FULL_VERSIONS
 from mdai_build.requirements.redact import redact
@@ -209,7 +209,7 @@ def _no_usable_wheel(
                 f"`{found['name']}` is the name that is imported; the package of that name fails on purpose",
                 next_step=f"write `{OTHER_NAME[found['name']]}`",
             )
-        elif is_hard_to_build(found["name"], found["version"], python):
+        elif fails_to_build(found["name"], found["version"], python):
             known = _other_version(found["name"], found["version"], python)
             refusal = Refusal("no-wheel", f"{_spoken(found)} has no wheel for Python {python}", next_step=known)
         if refusal:
