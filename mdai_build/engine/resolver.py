@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdai_build.engine.process import Environment, run_quietly
+from mdai_build.engine.process import Answer, Environment, run_quietly
 from mdai_build.settings import Settings
 
 _NOT_INHERITED = ("UV_", "PIP_", "MDAI_")
@@ -46,10 +46,20 @@ class Resolver:
 
     def resolve(self, command: Sequence[str], folder: Path, result: Path) -> Resolution:
         """Runs a command in a folder, where it writes `result`."""
-        answer = run_quietly(command, self.environment, timeout=_LONGEST_SECONDS, folder=folder)
-        if answer.exit_code != 0:
-            return Resolution(failure=answer.output.strip() or f"uv ended with exit code {answer.exit_code}")
-        return Resolution(failure="", resolved=result.read_text(encoding="utf-8"))
+        # As with pip, all indexes count alike.
+        answer = self._run(command, folder, "unsafe-best-match")
+        if answer.exit_code == 0:
+            return Resolution(failure="", resolved=result.read_text(encoding="utf-8"))
+        failure = answer.output.strip() or f"uv ended with exit code {answer.exit_code}"
+        if "not found in" in failure or "available" in failure or "no version" in failure:
+            # uv tells of an index that refused to answer only where it asks them one after the other.
+            again = self._run(command, folder, "first-index").output
+            failure += "".join(f"\n{line}" for line in again.splitlines() if line.startswith("hint: An index"))
+        return Resolution(failure)
+
+    def _run(self, command: Sequence[str], folder: Path, strategy: str) -> Answer:
+        environment = Environment({**self.environment.values, "UV_INDEX_STRATEGY": strategy})
+        return run_quietly(command, environment, timeout=_LONGEST_SECONDS, folder=folder)
 
 
 def _environment(settings: Settings) -> Environment:
@@ -69,7 +79,6 @@ def _environment(settings: Settings) -> Environment:
             "UV_HTTP_CONNECT_TIMEOUT": str(_CONNECT_SECONDS),
             "UV_HTTP_RETRIES": str(_RETRIES),
             "UV_HTTP_TIMEOUT": str(_ANSWER_SECONDS),
-            "UV_INDEX_STRATEGY": "unsafe-best-match",
             "UV_NO_PROGRESS": "1",
         }
     )

@@ -149,8 +149,12 @@ def _ask(question: _Question) -> _Answer:
             break
         question.excluded += new
     if problems:
-        raise RequirementsError(problems, warnings=tuple(warnings))
+        raise RequirementsError(sorted(problems, key=_place), warnings=tuple(warnings))
     return _Answer(resolution.resolved, tuple(warnings))
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    return (problem.where.file, problem.where.line or 0) if problem.where else ("", 0)
 
 
 def _remembered(memory: Path) -> _Answer | None:

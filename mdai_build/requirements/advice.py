@@ -59,7 +59,7 @@ def _clashes(resolved: Resolved) -> Iterator[Advice]:
             continue
         if _within(version, row["versions"]) and _within(other, row["at"]):
             told.add(row["with"])
-            what = f"{name} {version} {row['what']}; {row['with']} {other} would be installed"
+            what = f"{row['with']} {other} would be installed, with which {name} {version} {row['what']}"
             yield (row["with"], name), Refusal("clash", what, next_step=row["next_step"])
 
 
@@ -96,7 +96,11 @@ def _other_cuda(resolved: Resolved, config: ModelConfig) -> Iterator[Advice]:
     torch = resolved.version("torch")
     if torch is not None and torch.local == "cpu":
         what = f"torch {torch} is a build without CUDA; this bundle asks for device_type gpu"
-        yield ("torch",), Refusal("torch-without-cuda", what, next_step="take a version without `+cpu`")
+        yield ("torch",), Refusal("without-cuda", what, next_step="take a version without `+cpu`")
+    cpu = resolved.version("tensorflow-cpu")
+    if cpu is not None and version is None:
+        what = f"tensorflow-cpu {cpu} is a build without CUDA; this bundle asks for device_type gpu"
+        yield ("tensorflow-cpu",), Refusal("without-cuda", what, next_step="write `tensorflow`")
 
 
 def _needless_cuda(resolved: Resolved) -> Iterator[Advice]:

@@ -16,14 +16,14 @@ from packaging.version import Version
 from mdai_build.errors import Location, Problem
 from mdai_build.requirements.hints import FAILS_ON_PURPOSE, OTHER_NAME
 from mdai_build.requirements.install import is_pinned
-from mdai_build.requirements.knowledge import first_version, is_hard_to_build
+from mdai_build.requirements.knowledge import fails_to_build, first_version
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
 from mdai_build.requirements.preflight import FULL_VERSIONS
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.target import MACHINE
 
-_VERSIONED = r"(?P<name>[A-Za-z0-9][\w.-]*?)(?:\[[\w,.-]*\])?(?P<version>[=<>!~][^\s]*)?"
+_VERSIONED = r"(?P<name>[A-Za-z0-9][\w.-]*?)(?:\[[\w,.-]*\])?(?P<version>[=<>!~][^\s]*[^\s,])?"
 _TAGS = re.compile(
     r"only found wheels for `(?P<name>[^`]+)` \(v(?P<version>[^)]+)\) "
     r"with the following Python \w+ tags?: (?P<tags>(?:`[^`]+`,? ?)+)"
@@ -32,6 +32,10 @@ _NO_TAG = re.compile(rf"{_VERSIONED} (?:has|have) no wheels with a matching Pyth
 _NO_PLATFORM = re.compile(rf"{_VERSIONED} (?:has|have) no wheels with a matching platform tag")
 _ONLY_SYSTEMS = re.compile(r"on the following platforms?: (?P<systems>(?:`[^`]+`,? ?)+)")
 _NO_VERSION = re.compile(rf"there (?:is no version|are no versions) of {_VERSIONED} and")
+_OTHER_VERSIONS = re.compile(
+    r"only (?P<there>\S+) (?:is|are) available and (?:you require|(?:all versions of )?\S+ depends? on) "
+    rf"{_VERSIONED}(?=,? )"
+)
 _NO_PACKAGE = re.compile(r"(?P<name>[\w.-]+) was not found in the (?:package registry|provided package locations)")
 _NO_WHEEL = re.compile(rf"(?:all versions of )?{_VERSIONED} (?:has|have) no usable wheels")
 _OTHER_PYTHON = re.compile(
@@ -44,7 +48,8 @@ _NETWORK = re.compile(
 _FETCHED = re.compile(r"Failed to fetch: (?P<url>\S+)")
 _STATUS = re.compile(r"HTTP status (?:client|server) error \((?P<status>[^)]+)\) for url \((?P<url>[^)]+)\)")
 _REFUSED = re.compile(
-    r"index URL \((?P<url>[^)]+)\) (?:could not be queried|returned a) [^(]*\(?(?P<status>\d{3}[\w ]*)"
+    r"index(?: URL)? \((?P<url>[^)]+)\) (?:could not be queried[^(]*\(|returned an? )"
+    r"(?P<status>\d{3}[A-Za-z ]*?)(?: error|\))"
 )
 _BAD_WHEEL = re.compile(r"Failed to read metadata: .*?(?P<file>[^/\s]+\.whl)")
 
@@ -105,9 +110,11 @@ def _explain(said: str, output: str, requirements: Requirements, python: str) ->
     if tags and untagged:
         return Findings((_no_matching_wheel(tags, requirements, lines, python, output),), without=(tags["name"],))
     if absent := _NO_PACKAGE.search(said):
-        return Findings((_no_package(absent["name"], requirements, lines, output),), without=(absent["name"],))
-    if missing := _NO_VERSION.search(said):
-        return Findings((_no_version(missing, requirements, lines, output),), without=(missing["name"],))
+        problem = _no_package(absent["name"], said, requirements, lines, output)
+        return Findings((problem,), without=(absent["name"],))
+    if missing := _NO_VERSION.search(said) or _OTHER_VERSIONS.search(said):
+        problem = _no_version(missing, said, requirements, lines, output)
+        return Findings((problem,), without=(missing["name"],))
     if older := _OTHER_PYTHON.search(said):
         refusal = Refusal(
             "python-version",
@@ -162,27 +169,53 @@ def _other_system(platform: re.Match[str], said: str) -> Refusal:
     return Refusal("no-wheel", f"{_spoken(platform)} has no wheel for Linux {MACHINE}{found}")
 
 
-def _no_package(name: str, requirements: Requirements, lines: Sequence[Requirement], output: str) -> Problem:
+def _no_package(name: str, said: str, requirements: Requirements, lines: Sequence[Requirement], output: str) -> Problem:
     canonical = canonicalize_name(name)
     advice = f"write `{OTHER_NAME[canonical]}`" if canonical in OTHER_NAME else "check how its name is written"
-    refusal = Refusal(
+    return _nowhere(
         "no-package",
-        f"no package index has a package `{name}`",
-        next_step=f"{advice}; a package of your own goes into `.mdai` as a wheel",
+        name,
+        f"a package `{name}`",
+        f"{advice}; a package of your own goes into `.mdai` as a wheel",
+        said,
+        requirements,
+        lines,
+        output,
     )
-    return _at(refusal, _named(name, requirements) or lines, output)
 
 
 def _no_version(
-    missing: re.Match[str], requirements: Requirements, lines: Sequence[Requirement], output: str
+    missing: re.Match[str], said: str, requirements: Requirements, lines: Sequence[Requirement], output: str
 ) -> Problem:
     version = missing["version"] or ""
     next_step = "take a version that the package index has"
+    if there := missing.groupdict().get("there"):
+        next_step += f": {there}"
     if "+cu" in version or "+cpu" in version:
         page = "https://download.pytorch.org/whl/torch_stable.html"
         next_step = f"versions with `+` are on PyTorch's own page: write `-f {page}` on the line above"
-    what = f"no package index has {missing['name']}{version}"
-    return _at(Refusal("no-version", what, next_step=next_step), _named(missing["name"], requirements) or lines, output)
+    wanted = f"{missing['name']}{version}"
+    return _nowhere("no-version", wanted, wanted, next_step, said, requirements, lines, output)
+
+
+def _nowhere(
+    code: str,
+    wanted: str,
+    what: str,
+    next_step: str,
+    said: str,
+    requirements: Requirements,
+    lines: Sequence[Requirement],
+    output: str,
+) -> Problem:
+    """What no index has, told of the package that asks for it where that is not a line's own."""
+    by = re.search(rf"(?:all versions of )?(?<![\w.-]){_VERSIONED} depends? on {re.escape(wanted)}(?![\w.])", said)
+    if by:
+        refusal = Refusal(code, f"{_spoken(by)} needs {what}, which no package index has", next_step=next_step)
+        return _at(refusal, _named(by["name"], requirements) or lines, output)
+    name = re.split(r"[=<>!~]", wanted)[0]
+    refusal = Refusal(code, f"no package index has {what}", next_step=next_step)
+    return _at(refusal, _named(name, requirements) or lines, output)
 
 
 def _no_usable_wheel(
@@ -195,13 +228,13 @@ def _no_usable_wheel(
     """Packages that have to be built: sure to fail for the large compiled ones, a matter of trying for others."""
     for found in unbuilt:
         refusal = None
-        if found["name"] in FAILS_ON_PURPOSE and found["version"] != "==0.0":
+        if found["name"] in FAILS_ON_PURPOSE and f"{found['name']}{found['version']}" != "sklearn==0.0":
             refusal = Refusal(
                 "other-name",
                 f"`{found['name']}` is the name that is imported; the package of that name fails on purpose",
                 next_step=f"write `{OTHER_NAME[found['name']]}`",
             )
-        elif is_hard_to_build(found["name"], found["version"], python):
+        elif fails_to_build(found["name"], found["version"], python):
             known = _other_version(found["name"], found["version"], python)
             refusal = Refusal("no-wheel", f"{_spoken(found)} has no wheel for Python {python}", next_step=known)
         if refusal:
@@ -211,10 +244,9 @@ def _no_usable_wheel(
         _at(
             Refusal(
                 "built-from-source",
-                f"{_spoken(found)} has no wheel for Python {python}: the build makes one from its source, "
-                "which may take long or fail",
-                next_step=_other_version(found["name"], found["version"], python)
-                or "take a version with a wheel if there is one",
+                f"{_spoken(found)} has no wheel for Python {python}: the build makes one from its source; "
+                "what it needs could not be looked up",
+                next_step=_other_version(found["name"], found["version"], python),
             ),
             named,
             None,
@@ -251,7 +283,9 @@ def _lines_meant(said: str, requirements: Requirements) -> list[Requirement]:
         for clause in _REQUIRED.findall(said)
         for name in re.findall(r"(?:^|, | and )([A-Za-z0-9][\w.-]*)", re.sub(r"[=<>!~]=?[^\s]*|\[.*?\]", "", clause))
     }
-    return [line for line in requirements.lines if line.name and canonicalize_name(line.name) in names]
+    meant = [line for line in requirements.lines if line.name and canonicalize_name(line.name) in names]
+    strict = {canonicalize_name(line.name or "") for line in meant if line.specifier}
+    return [line for line in meant if line.specifier or canonicalize_name(line.name or "") not in strict]
 
 
 def _named(name: str, requirements: Requirements) -> list[Requirement]:

@@ -32,7 +32,17 @@ _FIRST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "torchvision": ("0.3.0", "0.5.0", "0.8.2", "0.12.0", "0.15.1", "0.17.0", "0.21.0"),
     }
 )
-_HARD_TO_BUILD = frozenset({"numpy", "scikit-image", "scikit-learn", "scipy"})
+# The newest version that was tried, with compilers and without libraries for numbers, and failed: on the Pythons after
+# the last one that has a wheel. Others may do (numpy 1.22.4 on Python 3.11 takes five minutes), or were not tried.
+_FAILS_TO_BUILD: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "h5py": {"3.10": "2.10.0"},
+        "numpy": {"3.10": "1.20.3", "3.12": "1.25.2", "3.13": "1.25.2"},
+        "scikit-image": {"3.9": "0.16.2", "3.10": "0.17.2"},
+        "scikit-learn": {"3.9": "0.22.2.post1", "3.10": "0.24.2"},
+        "scipy": {"3.9": "1.4.1", "3.10": "1.6.1", "3.12": "1.10.1", "3.13": "1.13.1"},
+    }
+)
 
 
 def first_version(package: str, python: str) -> str | None:
@@ -41,14 +51,8 @@ def first_version(package: str, python: str) -> str | None:
     return versions[_PYTHONS.index(python)] if versions and python in _PYTHONS else None
 
 
-def is_hard_to_build(package: str, asked: str | None, python: str) -> bool:
-    """Whether a version older than the first with a wheel for this Python is sure to fail when it is built.
-
-    Tried with compilers at hand, on the Python after the last one that has a wheel. Versions of the same feature
-    release as the first with a wheel may do, and so may packages that are not named here.
-    """
-    first = first_version(package, python)
-    version = re.search(r"\d+(?:\.\d+)*", asked or "")
-    if first is None or version is None or canonicalize_name(package) not in _HARD_TO_BUILD:
-        return False
-    return Version(version[0]).release[:2] < Version(first).release[:2]
+def fails_to_build(package: str, asked: str | None, python: str) -> bool:
+    """Whether a version, such as `==1.19.2`, is known to fail when it is built from its source on this Python."""
+    newest = _FAILS_TO_BUILD.get(canonicalize_name(package), {}).get(python)
+    version = re.search(r"\d+(?:\.\w+)*", asked or "")
+    return newest is not None and version is not None and Version(version[0]) <= Version(newest)

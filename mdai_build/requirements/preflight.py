@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mdai_build.requirements.install import CONSTRAINT_FILE, constraint_file, install_file, installer_arguments
+from mdai_build.requirements.install import CONSTRAINT_FILE, constraint_file, install_file
 from mdai_build.requirements.model import Requirement, Requirements
 from mdai_build.requirements.preinstalled import preinstalled
 from mdai_build.requirements.target import MACHINE, Target, newer_glibc
@@ -97,7 +97,7 @@ def preflight_command(requirements: Requirements, python: str, uv: Path, interpr
         *(str(uv), "pip", "compile", "--quiet", "--config-file", _CONFIG, "--color", "never"),
         *("--no-header", "--no-annotate", "--no-build", "--no-python-downloads", "--python", str(interpreter)),
         *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{MACHINE}-manylinux_2_28"),
-        *installer_arguments(requirements, "uv"),
+        *(("--pre",) if "--pre" in requirements.options else ()),
         *("--excludes", _EXCLUDED, "--output-file", RESOLVED_FILE, _FILE),
     ]
 
