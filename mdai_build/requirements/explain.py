@@ -51,6 +51,7 @@ _REFUSED = re.compile(
     r"index(?: URL)? \((?P<url>[^)]+)\) (?:could not be queried[^(]*\(|returned an? )"
     r"(?P<status>\d{3}[A-Za-z ]*?)(?: error|\))"
 )
+_OTHER_BYTES = re.compile(r"Hash mismatch for `(?P<name>[A-Za-z0-9][\w.-]*?)(?:==| @ |`)")
 _BAD_WHEEL = re.compile(r"Failed to read metadata: .*?(?P<file>[^/\s]+\.whl)")
 
 
@@ -83,6 +84,12 @@ def explain_failure(output: str, requirements: Requirements, python: str) -> Fin
         silent = _FETCHED.search(said)
         what = f"`{silent['url'] if silent else 'the package index'}` does not answer"
         return Findings(warnings=(not_looked_up(what, output),))
+    if other := _OTHER_BYTES.search(said):
+        next_step = "take out its --hash, or correct it, if the change is meant"
+        if requirements.lock:
+            next_step = "run `mdai-build lock` on the model if the change is meant"
+        refusal = Refusal("hash-mismatch", f"`{other['name']}` has other bytes than its hash says", next_step=next_step)
+        return Findings(problems=(_at(refusal, _named(other["name"], requirements), output),))
     if "Building source distributions is disabled" in said:
         return Findings(warnings=(not_looked_up("one of them has to be built to tell", output),))
     if broken := _BAD_WHEEL.search(said):

@@ -9,6 +9,7 @@ import pytest
 from mdai_build.errors import RequirementsError
 from mdai_build.requirements import (
     LOCK_FILE,
+    explain_failure,
     install_file,
     installer_arguments,
     lock_input,
@@ -112,6 +113,21 @@ def test_the_lines_of_a_lock_are_checked_like_any(bundle_of, line: str, code: st
     assert [problem.code for problem in caught.value.problems] == [f"requirements.{code}"]
     assert caught.value.problems[0].where.file == LOCK_FILE
     assert "secret" not in str(caught.value.problems)
+
+
+def test_other_bytes_than_the_lock_says_are_told_by_line(bundle_of) -> None:
+    bundle, _ = locked(bundle_of)
+    requirements = read_requirements(bundle, "3.8")
+    # As uv 0.13 wrote it.
+    log = (
+        "error: Failed to read `my-tool @ file:///requirements/.mdai/my_tool-1.0-py3-none-any.whl`\n  cause: Hash "
+        f"mismatch for `my-tool @ file:///requirements/.mdai/my_tool-1.0-py3-none-any.whl`\n\nExpected:\n  sha256:{A}\n"
+    )
+    (problem,) = explain_failure(log, requirements, "3.8").problems
+    assert problem.code == "requirements.hash-mismatch"
+    assert (problem.where.file, problem.where.line) == (LOCK_FILE, 10)
+    assert problem.where.source == f"./{WHEEL}"
+    assert "mdai-build lock" in problem.next_step
 
 
 def test_the_lock_of_another_tool_is_not_used(bundle_of) -> None:
