@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
@@ -94,6 +95,12 @@ class BuildPlan:
     def cache(self) -> str:
         """Name of the installers' caches: a package built on one parent may not run on another's C library."""
         return re.sub(r"[^A-Za-z0-9]+", "-", self.parent.reference)
+
+    @property
+    def plain_hosts(self) -> tuple[str, ...]:
+        """Hosts and ports of indexes without TLS, which pip asks nothing of unless told."""
+        urls = (self.index_url or "", *self.extra_index_urls)
+        return tuple(dict.fromkeys(urlsplit(url).netloc for url in urls if url.startswith("http://")))
 
     def as_json(self) -> str:
         """The plan as indented JSON."""

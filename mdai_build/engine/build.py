@@ -35,9 +35,9 @@ _NETWORK = re.compile(
 )
 # Words of uv, pip, conda and git when a login is missing or wrong.
 _LOGIN = re.compile(
-    r"(?i)HTTP status client error \((?:401|403|407)[^)]*\)|\b40[137] Client Error|Authentication failed for"
-    r"|could not read Username|terminal prompts disabled|returned error: 40[137]|407 Proxy Authentication Required"
-    r"|unauthorized|authentication required|HTTP error 40[137]|response 40[137]|invalid credentials"
+    r"(?i)HTTP status client error \((?:401|403|407)[^)]*\)|\b40[137] Client Error|HTTP error 40[137]"
+    r"|Authentication failed for|could not read Username|terminal prompts disabled|returned error: 40[137]"
+    r"|407 Proxy Authentication Required|response 40[137]"
 )
 _KEPT_LINES = 400
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mdai_build.engine.netrc import netrc_file
 from mdai_build.engine.process import Answer, Environment, run_quietly
 from mdai_build.settings import Settings
 
@@ -32,6 +33,8 @@ class Resolver:
 
     uv: Path
     environment: Environment
+    settings: Settings = field(repr=False)
+    """With the logins of private indexes, if there are any."""
 
     @classmethod
     def find(cls, settings: Settings) -> Resolver | None:
@@ -42,7 +45,7 @@ class Resolver:
             program = Path(uv.find_uv_bin())
         except FileNotFoundError:
             return None
-        return cls(program, _environment(settings))
+        return cls(program, _environment(settings), settings)
 
     def resolve(self, command: Sequence[str], folder: Path, result: Path) -> Resolution:
         """Runs a command in a folder, where it writes `result`."""
@@ -58,8 +61,10 @@ class Resolver:
         return Resolution(failure)
 
     def _run(self, command: Sequence[str], folder: Path, strategy: str) -> Answer:
-        environment = Environment({**self.environment.values, "UV_INDEX_STRATEGY": strategy})
-        return run_quietly(command, environment, timeout=_LONGEST_SECONDS, folder=folder)
+        with netrc_file(self.settings) as netrc:
+            logins = {"NETRC": str(netrc)} if netrc else {}
+            environment = Environment({**self.environment.values, **logins, "UV_INDEX_STRATEGY": strategy})
+            return run_quietly(command, environment, timeout=_LONGEST_SECONDS, folder=folder)
 
 
 def _environment(settings: Settings) -> Environment:

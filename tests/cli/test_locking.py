@@ -11,14 +11,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from harness.private import Account, private_files
 
 COMMAND = [sys.executable, "-m", "mdai_build.cli"]
 LOCK = Path(".mdai", "requirements.lock")
 pytestmark = pytest.mark.process  # uv is started
 
 
-def run(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MDAI_BUILD_CACHE_FOLDER": str(folder / "cache"), "DOCKER_HOST": "unix:///nowhere"}
+def run(folder: Path, *words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    own = {"MDAI_BUILD_CACHE_FOLDER": str(folder / "cache"), "DOCKER_HOST": "unix:///nowhere"}
+    environment = {**os.environ, **own, **settings}
     return subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=folder,
@@ -128,3 +130,20 @@ def test_what_cannot_be_locked(tmp_path: Path, model: Path) -> None:
     (model / ".mdai" / "config.yaml").write_text("base_image: custom\n")
     (model / ".mdai" / "Dockerfile").write_text("FROM debian:12\n")
     assert "leaves the Python to the parent" in run(tmp_path, "lock", model).stderr
+
+
+def test_a_private_index_is_asked_and_never_written_down(tmp_path: Path, model: Path) -> None:
+    account = Account("robot", "secret:7Qz@3%")
+    write_wheel(tmp_path / "served", "probe_private", "1.5")
+    (model / ".mdai" / "requirements.txt").write_text("probe-private\n")
+    with private_files(tmp_path / "served", account) as served:
+        index = f"{served.url_with(account)}/simple/"
+        refused = run(tmp_path, "lock", model, MDAI_BUILD_INDEX_URL=f"{served.url}/simple/")
+        assert refused.returncode == 5, refused.stderr
+        done = run(tmp_path, "-v", "lock", model, MDAI_BUILD_INDEX_URL=index)
+        assert done.returncode == 0, done.stderr
+    text = (model / LOCK).read_text()
+    assert "\nprobe-private==1.5 " in text
+    for written in (text, done.stdout, done.stderr):
+        assert "7Qz" not in written
+    assert "127.0.0.1" not in text

@@ -58,7 +58,7 @@ PLANS = {
         builds_from_source=True,
         netrc=True,
         index_url="https://index.example/simple",
-        extra_index_urls=("https://more.example/simple",),
+        extra_index_urls=("https://more.example/simple", "http://plain.example:8080/simple"),
         ca_bundle="secret",
     ),
     "rendered-to-a-folder": dataclasses.replace(BASE, ca_bundle="file", requirements_text="pillow\n"),

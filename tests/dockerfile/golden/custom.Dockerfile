@@ -16,13 +16,14 @@ FROM system AS environment
 RUN python3 -m pip --version
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7.
+# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 RUN --mount=type=cache,id=mdai-pip-mdai-parent,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    python3 -m pip install --quiet \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
+    python3 -m pip install --quiet --log /tmp/pip.log \
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
@@ -41,7 +42,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtim
 # Requirements that come by git, built to wheels here, so that neither git nor a key is needed in the image. This
 # parent's Python may lie in /usr, so that no other /usr can be laid over it while it installs.
 FROM environment AS wheels
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 RUN command -v git > /dev/null || \
     { apt-get -o Acquire::Retries=3 update && apt-get -o Acquire::Retries=3 install --yes --no-install-recommends git; }
 RUN command -v gcc > /dev/null || \

@@ -35,17 +35,19 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7.
+# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_INDEX_URL="https://index.example/simple"
-ARG PIP_EXTRA_INDEX_URL="https://more.example/simple"
+ARG PIP_EXTRA_INDEX_URL="https://more.example/simple http://plain.example:8080/simple"
+ARG PIP_TRUSTED_HOST="plain.example:8080"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=cache,id=mdai-pip-mirror-example-base-cu113,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
+    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
@@ -54,7 +56,7 @@ FROM environment AS server
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_DEFAULT_INDEX="https://index.example/simple"
-ARG UV_INDEX="https://more.example/simple"
+ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
@@ -70,7 +72,7 @@ FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_DEFAULT_INDEX="https://index.example/simple"
-ARG UV_INDEX="https://more.example/simple"
+ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \

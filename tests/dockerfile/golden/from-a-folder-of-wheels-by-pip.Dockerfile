@@ -28,15 +28,16 @@ RUN conda create --yes --name mdai-env python=3.8 pip --override-channels --chan
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7.
+# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_NO_INDEX=1 PIP_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
     --mount=type=cache,id=mdai-pip-gcr-io-deeplearning-platform-release-base-cpu,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
+    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
@@ -69,7 +70,7 @@ RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
 WORKDIR /src
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_NO_INDEX=1 PIP_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
     --mount=type=cache,id=mdai-pip-gcr-io-deeplearning-platform-release-base-cpu,target=/root/.cache/pip \

@@ -13,13 +13,14 @@ FROM system AS environment
 RUN python3 -m pip --version
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7.
+# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 RUN --mount=type=cache,id=mdai-pip-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    python3 -m pip install --quiet \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt
+    python3 -m pip install --quiet --log /tmp/pip.log \
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
