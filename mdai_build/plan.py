@@ -131,6 +131,8 @@ def make_plan(
         ca_bundle = "secret" if settings.ca_bundle else "none"
     if settings.wheels is not None:
         requirements = _without_network(requirements)
+    if installer == "pip":
+        _check_hashes(requirements)
     requirements_text, vcs_requirements = install_file(requirements), vcs_lines(requirements)
     author_dockerfile = None
     if parent.kind == "custom":
@@ -162,6 +164,25 @@ def make_plan(
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),
     )
+
+
+def _check_hashes(requirements: Requirements) -> None:
+    """Refuse what pip could not install from a lock.
+
+    Raises:
+        RequirementsError: a line of the lock has no hash, and pip asks for one everywhere.
+    """
+    unhashed = [line for line in requirements.lines if line.applies and not line.hashes] if requirements.lock else []
+    if unhashed:
+        raise RequirementsError(
+            Problem(
+                code="plan.pip-and-lock",
+                what=f"pip wants a hash for all that it installs, and `{redact(line.text)}` is built in the image",
+                where=Location(line.file, line=line.line),
+                next_step="install with uv (`--installer uv`), or without the lock",
+            )
+            for line in unhashed
+        )
 
 
 def _without_network(requirements: Requirements) -> Requirements:

@@ -87,7 +87,9 @@ def next_attempt(
             replace(failed, build_requirements=(*failed.build_requirements, added)),
             Problem("install.build-requirement", what, where),
         )
-    if settings.installer == "auto":
+    # pip asks for a hash of everything, which what a lock has from git or a folder cannot have.
+    hashed = all(line.hashes for line in requirements.lines if line.applies)
+    if settings.installer == "auto" and (hashed or not requirements.lock):
         for pattern, reason in _REFUSED_ARCHIVES:
             if found := pattern.search(log):
                 what = (

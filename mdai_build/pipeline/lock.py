@@ -154,12 +154,14 @@ def _resolve(checked: CheckedModel, python: str, settings: Settings, kept: str |
     prefer = preferences(python, kept)
     if not any(line.applies for line in checked.requirements.lines):
         return "", False
-    if not needs_building(checked.requirements):
+    # A folder of wheels is for the image's own Python and system, and takes the place of every index.
+    if settings.wheels is None and not needs_building(checked.requirements):
         tell("resolving the requirements")
         resolved = _resolve_here(checked, python, settings, prefer)
         if resolved is not None:
             return resolved, False
-    tell("a package has to be built to know what it needs: resolving in a container")
+    if settings.wheels is None:
+        tell("a package has to be built to know what it needs: resolving in a container")
     return _resolve_in_container(checked, settings, prefer, tell), True
 
 
