@@ -18,9 +18,10 @@ from mdai_build import __version__
 from mdai_build.bundle import Bundle
 from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.config import ModelConfig
-from mdai_build.engine import Resolver
+from mdai_build.engine import Resolution, Resolver
 from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import (
+    DECIDING,
     RESOLVED_FILE,
     Requirements,
     advice,
@@ -30,6 +31,7 @@ from mdai_build.requirements import (
     preflight_command,
     preflight_file,
     preflight_files,
+    preinstalled,
 )
 from mdai_build.settings import Settings
 
@@ -54,13 +56,14 @@ class _Question:
     python: str
     settings: Settings
     excluded: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> dict[str, str]:
         """Texts by name, for the folder that uv works in."""
         settings = self.settings
         return preflight_files(
-            self.requirements, self.python, self.excluded, settings.index_url, settings.extra_index_urls
+            self.requirements, self.python, self.excluded, self.kept, settings.index_url, settings.extra_index_urls
         )
 
     @property
@@ -84,10 +87,13 @@ class _Question:
         stats = [place.stat() for place in places]
         return [self.wheels, [(stat.st_size, stat.st_mtime_ns, stat.st_ino) for stat in stats]]
 
-    def lay_out(self, folder: Path) -> None:
-        """Writes `files` and `wheels` into an empty folder."""
+    def write_files(self, folder: Path) -> None:
+        """Writes `files` into the folder."""
         for name, text in self.files.items():
             (folder / name).write_text(text, encoding="utf-8")
+
+    def lay_out_wheels(self, folder: Path) -> None:
+        """Puts `wheels` into an empty folder."""
         source = self.bundle.source
         paths = {source.contents[path]: path for path in self.wheels}
         for path in self.wheels:
@@ -131,14 +137,23 @@ def _ask(question: _Question) -> _Answer:
     resolver = Resolver.find(question.settings)
     if resolver is None:
         return _Answer("", (not_looked_up("uv, which would do so, is not installed"),))
+    with tempfile.TemporaryDirectory(prefix="mdai-build-") as name:
+        folder = Path(name)
+        question.lay_out_wheels(folder)
+        return _resolve(question, resolver, folder)
+
+
+def _resolve(question: _Question, resolver: Resolver, folder: Path) -> _Answer:
     command = preflight_command(question.requirements, question.python, resolver.uv, Path(sys.executable))
     warnings: dict[Problem, None] = {}
     problems: dict[Problem, None] = {}
+
+    def ask() -> Resolution:
+        question.write_files(folder)
+        return resolver.resolve(command, folder, folder / RESOLVED_FILE)
+
     for _ in range(_MOST_ROUNDS):
-        with tempfile.TemporaryDirectory(prefix="mdai-build-") as name:
-            folder = Path(name)
-            question.lay_out(folder)
-            resolution = resolver.resolve(command, folder, folder / RESOLVED_FILE)
+        resolution = ask()
         if not resolution.failure:
             break
         findings = explain_failure(resolution.failure, question.requirements, question.python)
@@ -150,7 +165,20 @@ def _ask(question: _Question) -> _Answer:
         question.excluded += new
     if problems:
         raise RequirementsError(sorted(problems, key=_place), warnings=tuple(warnings))
-    return _Answer(resolution.resolved, tuple(warnings))
+    if resolution.failure:
+        return _Answer("", tuple(warnings))
+    text = resolution.resolved
+    # uv changes a preinstalled package where another way is longer to find, and finds it or not by what else it saw.
+    # What could stay is taken to stay, so that nobody is warned of a version that is not installed in the end.
+    for pin in preinstalled(question.python):
+        if pin.name in DECIDING and f"{pin.name}=={pin.version}\n" not in text and f"{pin.name}==" in text:
+            question.kept.append(pin.name)
+            again = ask()
+            if again.failure:
+                question.kept.pop()
+            else:
+                text = again.resolved
+    return _Answer(text, tuple(warnings))
 
 
 def _place(problem: Problem) -> tuple[str, int]:

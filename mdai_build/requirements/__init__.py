@@ -1,6 +1,6 @@
 """What a bundle wants installed: requirements.txt and its includes, parsed, checked and flattened; never installed."""
 
-from mdai_build.requirements.advice import advice
+from mdai_build.requirements.advice import DECIDING, advice
 from mdai_build.requirements.explain import Findings, explain_failure, not_looked_up
 from mdai_build.requirements.install import (
     CONSTRAINT_FILE,
@@ -30,6 +30,7 @@ from mdai_build.requirements.resolved import Resolved, ResolvedPackage, parse_re
 
 __all__ = [
     "CONSTRAINT_FILE",
+    "DECIDING",
     "LOCK_FILE",
     "RESOLVED_FILE",
     "Findings",

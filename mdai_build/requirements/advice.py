@@ -21,6 +21,8 @@ from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.resolved import Resolved
 from mdai_build.resources import resource
 
+DECIDING = ("numpy", "protobuf")
+"""The preinstalled packages whose version decides what is said here."""
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "intel-tensorflow")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from mdai_build.errors import Location, Problem
 from mdai_build.requirements.hints import FAILS_ON_PURPOSE, OTHER_NAME
@@ -33,8 +33,8 @@ _NO_PLATFORM = re.compile(rf"{_VERSIONED} (?:has|have) no wheels with a matching
 _ONLY_SYSTEMS = re.compile(r"on the following platforms?: (?P<systems>(?:`[^`]+`,? ?)+)")
 _NO_VERSION = re.compile(rf"there (?:is no version|are no versions) of {_VERSIONED} and")
 _OTHER_VERSIONS = re.compile(
-    r"only (?P<there>\S+) (?:is|are) available and (?:you require|(?:all versions of )?\S+ depends? on) "
-    rf"{_VERSIONED}(?=,? )"
+    r"only (?P<there>(?P<name>[\w.-]+)[<=]=(?P<newest>\S+)) (?:is|are) available and "
+    r"(?:you require|(?:all versions of )?\S+ depends? on) (?P=name)(?P<version>[=<>!~][^\s]*[^\s,])"
 )
 _NO_PACKAGE = re.compile(r"(?P<name>[\w.-]+) was not found in the (?:package registry|provided package locations)")
 _NO_WHEEL = re.compile(rf"(?:all versions of )?{_VERSIONED} (?:has|have) no usable wheels")
@@ -119,7 +119,7 @@ def _explain(said: str, output: str, requirements: Requirements, python: str) ->
     if absent := _NO_PACKAGE.search(said):
         problem = _no_package(absent["name"], said, requirements, lines, output)
         return Findings((problem,), without=(absent["name"],))
-    if missing := _NO_VERSION.search(said) or _OTHER_VERSIONS.search(said):
+    if missing := _NO_VERSION.search(said) or _newer_than_all(said):
         problem = _no_version(missing, said, requirements, lines, output)
         return Findings((problem,), without=(missing["name"],))
     if older := _OTHER_PYTHON.search(said):
@@ -161,6 +161,17 @@ def _no_matching_wheel(
     what = f"{name} {version} has wheels for Python {_span(pythons)}; this bundle asks for {_base_image(python)}"
     next_step = _other_python(name, version, pythons, python)
     return _at(Refusal("no-wheel", what, next_step=next_step), named or lines, output)
+
+
+def _newer_than_all(said: str) -> re.Match[str] | None:
+    """A version above all that there are. uv uses the same words where one of them would do, but for something else."""
+    for found in _OTHER_VERSIONS.finditer(said):
+        try:
+            if not SpecifierSet(found["version"]).contains(found["newest"], prereleases=True):
+                return found
+        except (InvalidSpecifier, InvalidVersion):
+            continue
+    return None
 
 
 def _other_system(platform: re.Match[str], said: str) -> Refusal:

@@ -18,7 +18,7 @@ from mdai_build.requirements.target import MACHINE, Target, newer_glibc
 
 RESOLVED_FILE = "_resolved.txt"
 """What uv writes: exact versions of everything, for `parse_resolved`."""
-_FILE, _EXCLUDED, _CONFIG = "_install.txt", "_excluded.txt", "_uv.toml"
+_FILE, _EXCLUDED, _KEPT, _CONFIG = "_install.txt", "_excluded.txt", "_kept.txt", "_uv.toml"
 _PUBLIC_INDEX = "https://pypi.org/simple"
 
 # uv takes "3.8" for 3.8.0, which packages that ask for 3.8.1 refuse; these are what conda installs, or older.
@@ -53,6 +53,7 @@ def preflight_files(
     requirements: Requirements,
     python: str,
     excluded: Iterable[str] = (),
+    kept: Iterable[str] = (),
     index_url: str | None = None,
     extra_index_urls: Sequence[str] = (),
 ) -> dict[str, str]:
@@ -62,6 +63,7 @@ def preflight_files(
         requirements: of the bundle. The wheels among its `files` lie in the same folder, at their paths.
         python: of the image, such as "3.10".
         excluded: packages to leave out wherever something needs them, since only a build could tell about them.
+        kept: preinstalled packages that are to keep their version.
         index_url: package index instead of the public one, unless the requirements name their own.
         extra_index_urls: further ones.
     """
@@ -74,6 +76,7 @@ def preflight_files(
         CONSTRAINT_FILE: constraint_file(requirements),
         # uv prefers the versions of an earlier result, as an install step prefers what is installed.
         RESOLVED_FILE: "".join(f"{pin.name}=={pin.version}\n" for pin in preinstalled(python)),
+        _KEPT: "".join(f"{pin.name}=={pin.version}\n" for pin in preinstalled(python) if pin.name in set(kept)),
         _EXCLUDED: "".join(f"{name}\n" for name in excluded),
         # What an archive needs never changes; what an index lists is good for ten minutes, as PyPI itself says.
         _CONFIG: "".join(
@@ -98,7 +101,7 @@ def preflight_command(requirements: Requirements, python: str, uv: Path, interpr
         *("--no-header", "--no-annotate", "--no-build", "--no-python-downloads", "--python", str(interpreter)),
         *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{MACHINE}-manylinux_2_28"),
         *(("--pre",) if "--pre" in requirements.options else ()),
-        *("--excludes", _EXCLUDED, "--output-file", RESOLVED_FILE, _FILE),
+        *("--constraints", _KEPT, "--excludes", _EXCLUDED, "--output-file", RESOLVED_FILE, _FILE),
     ]
 
 

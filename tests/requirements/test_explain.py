@@ -47,6 +47,11 @@ def test_an_open_line_of_which_no_version_fits(bundle_of) -> None:
         ("nothere", "nothere was not found in the package registry and you require nothere", "no-package", "`nothere`"),
         ("cv2", "cv2 was not found in the package registry and you require cv2", "no-package", "`opencv-python`"),
         ("pkg==99", "there is no version of pkg==99 and you require pkg==99", "no-version", "pkg==99"),
+        ("pkg>=9", "only pkg<=3.0.2 is available and you require pkg>=9", "no-version", "pkg<=3.0.2"),
+        ("own", "only base==1.0 is available and own==1.0 depends on base>=2, we can conclude that own==1.0 cannot be "
+         "used. And because you require own", "no-version", "own 1.0 needs base>=2, which no package index has"),
+        ("own", "gone was not found in the package registry and all versions of own depend on gone, we can conclude "
+         "that all versions of own cannot be used. And because you require own", "no-package", "own needs a package"),
         ("torch==1.7.1+cu101", "there is no version of torch==1.7.1+cu101 and you require torch==1.7.1+cu101",
          "no-version", "torch_stable.html"),
         ("numpy==1.19.2", "numpy==1.19.2 has no usable wheels and you require numpy==1.19.2", "no-wheel",
@@ -78,6 +83,17 @@ def test_lines_that_contradict_through_a_dependency(bundle_of) -> None:
 
 def unbuilt(name: str) -> str:
     return f"{NO_SOLUTION}Because {name} has no usable wheels and you require {name}, {THEREFORE}"
+
+
+def test_a_clash_that_names_all_there_is_is_still_a_clash(bundle_of) -> None:
+    output = (
+        f"{NO_SOLUTION}Because only own==0.3.0 is available and own==0.3.0 depends on numpy>=1.20, we can conclude "
+        "that all versions of own depend on numpy>=1.20.\n"
+        f"         And because you require numpy==1.19.2 and own, {THEREFORE}"
+    )
+    (problem,) = explained(bundle_of("numpy==1.19.2\nown\n"), "3.8", output).problems
+    assert problem.code == "requirements.conflict"
+    assert problem.where.line == 2
 
 
 def test_what_would_be_built_from_source_is_a_doubt(bundle_of) -> None:

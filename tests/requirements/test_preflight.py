@@ -45,7 +45,7 @@ def test_preinstalled_versions_come_first(bundle_of) -> None:
 
 def test_indexes_are_those_of_the_settings_unless_the_bundle_names_its_own(bundle_of) -> None:
     def indexes(text: str, *settings) -> list[tuple[str, bool]]:
-        config = preflight_files(read_requirements(bundle_of(text), "3.8"), "3.8", (), *settings)["_uv.toml"]
+        config = preflight_files(read_requirements(bundle_of(text), "3.8"), "3.8", (), (), *settings)["_uv.toml"]
         return [(index["url"], index["default"]) for index in tomli.loads(config).get("index", [])]
 
     assert indexes("numpy\n") == [("https://pypi.org/simple", True)]
