@@ -76,6 +76,14 @@ def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBu
     return kind((problem for failure in failures for problem in failure.problems), warnings)
 
 
+def overrides(checked: CheckedModel) -> tuple[str, ...]:
+    """What the requirements change in the preinstalled packages, a sentence each."""
+    return tuple(
+        f"{change.name} {change.preinstalled} -> {change.asked} ({change.file}:{change.line})"
+        for change in checked.requirements.overrides
+    )
+
+
 def summary(checked: CheckedModel) -> dict[str, object]:
     """What `check` found, JSON-ready."""
     return {
@@ -87,5 +95,6 @@ def summary(checked: CheckedModel) -> dict[str, object]:
         "config": checked.config.model_dump(mode="json"),
         "parent": {k: v for k, v in dataclasses.asdict(checked.parent).items() if k in ("kind", "reference", "why")},
         "requirements": [line.text for line in checked.requirements.lines],
+        "overrides": list(overrides(checked)),
         "warnings": [warning.as_json() for warning in checked.warnings],
     }
