@@ -71,6 +71,9 @@ def read_netrc(file: Path) -> tuple[Login, ...]:
         raise _unreadable(file, f"line {error.lineno} is not of a netrc file", error.lineno) from None
     except UnicodeDecodeError:
         raise _unreadable(file, "it is no text") from None
+    for host, (user, _, secret) in hosts.items():
+        if not user or not secret:
+            raise _unreadable(file, f"the entry of {host} lacks its {'password' if user else 'login'}")
     logins = [Login("" if host == "default" else host, user, secret) for host, (user, _, secret) in hosts.items()]
     return tuple(sorted(logins, key=lambda login: not login.host))
 

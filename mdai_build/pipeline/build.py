@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
-from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.pipeline.check import CheckedModel, check_model, overrides
 from mdai_build.pipeline.install import Attempt, explain_no_tools, next_attempt
 from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
@@ -137,6 +137,7 @@ def build_model(
         else None,
         parent=ParentReport(reference=plan.parent.reference, why=plan.parent.why),
         stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
+        overrides=overrides(checked),
         warnings=(*checked.warnings, *notes),
         smoke=outcome.smoke if outcome else None,
         pictures=outcome.pictures if outcome else (),

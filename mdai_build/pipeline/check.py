@@ -85,6 +85,14 @@ def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBu
     return kind((problem for failure in failures for problem in failure.problems), warnings)
 
 
+def overrides(checked: CheckedModel) -> tuple[str, ...]:
+    """What the requirements change in the preinstalled packages, a sentence each."""
+    return tuple(
+        f"{change.name} {change.preinstalled} -> {change.asked} ({change.file}:{change.line})"
+        for change in checked.requirements.overrides
+    )
+
+
 def summary(checked: CheckedModel) -> dict[str, object]:
     """What `check` found, JSON-ready."""
     return {
@@ -97,5 +105,6 @@ def summary(checked: CheckedModel) -> dict[str, object]:
         "parent": {k: v for k, v in dataclasses.asdict(checked.parent).items() if k in ("kind", "reference", "why")},
         "requirements": [line.text.split(" --hash=")[0] for line in checked.requirements.lines],
         "lock": checked.requirements.lock,
+        "overrides": list(overrides(checked)),
         "warnings": [warning.as_json() for warning in checked.warnings],
     }

@@ -178,7 +178,9 @@ def _resolve_here(checked: CheckedModel, python: str, settings: Settings, prefer
     command[at:at] = ["--generate-hashes"]
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as name:
         folder = Path(name)
-        files = preflight_files(requirements, python, (), settings.index_url, settings.extra_index_urls)
+        files = preflight_files(
+            requirements, python, index_url=settings.index_url, extra_index_urls=settings.extra_index_urls
+        )
         for file, text in {**files, RESOLVED_FILE: prefer}.items():
             (folder / file).write_text(text, encoding="utf-8")
         _lay_out(checked.bundle, requirements.files, folder)

@@ -76,6 +76,7 @@ def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> No
         ("runs on", f"{config['base_image']}, {device}"),
         ("parent", f"{parent['reference']}: {parent['why']}"),
         ("requirements", installed),
+        *_override_rows(summary["overrides"]),
     ]
     print_facts(on, rows)
     on.print(Text("nothing is wrong that can be seen without building it", style="green"))
@@ -89,6 +90,7 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
         rows.append(("image", report.image.reference))
         rows.append(("", f"{report.image.id}, {size(report.image.size_bytes)}"))
     rows.append(("parent", f"{report.parent.reference}: {report.parent.why}"))
+    rows += _override_rows(report.overrides)
     on.print()
     print_facts(on, rows)
     if report.stages:
@@ -148,6 +150,10 @@ def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> N
     if pictures:
         rows.append(("pictures", f"{len(pictures)} in {pictures[0].parent}"))
     print_facts(on, rows)
+
+
+def _override_rows(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    return [("preinstalled" if number == 0 else "", change) for number, change in enumerate(overrides)]
 
 
 def _message(check: Check) -> str:
