@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -42,11 +43,12 @@ def write_context(
     folder: Path,
     ca_bundle: Path | None = None,
     share: bool = True,
+    render: Callable[[BuildPlan], str] = render_dockerfile,
 ) -> None:
     """Makes `folder` the build context of a plan: adds and replaces what differs, removes what does not belong.
 
     `ca_bundle` is the file for a plan whose `ca_bundle` is "file". With `share` the bundle's files are hard links to
-    where they are already; without, copies, for a folder that its user may edit.
+    where they are already; without, copies, for a folder that its user may edit. `render` gives the Dockerfile.
 
     Raises:
         UsageError: `folder` holds something that is no build context of ours.
@@ -56,7 +58,7 @@ def write_context(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARKER).touch()
-        wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share))
+        wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share, render))
         _remove_others(folder, wanted | {MARKER})
         for path in _empty_folders(plan, unpacked):
             (folder / path).mkdir(parents=True, exist_ok=True)
@@ -73,9 +75,14 @@ def write_context(
 
 
 def _lay_out(
-    plan: BuildPlan, unpacked: UnpackedBundle, folder: Path, ca_bundle: Path | None, share: bool
+    plan: BuildPlan,
+    unpacked: UnpackedBundle,
+    folder: Path,
+    ca_bundle: Path | None,
+    share: bool,
+    render: Callable[[BuildPlan], str],
 ) -> Iterator[str]:
-    generated = dict(_generated_texts(plan))
+    generated = {"Dockerfile": render(plan).encode(), **dict(_generated_texts(plan))}
     if plan.ca_bundle == "file" and ca_bundle is not None:
         generated[f"{GENERATED}/ca-bundle.crt"] = ca_bundle.read_bytes()
     for path, content in generated.items():
@@ -87,7 +94,6 @@ def _lay_out(
 
 
 def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
-    yield "Dockerfile", render_dockerfile(plan).encode()
     # An empty file of our own: a .dockerignore of the bundle must not reach the build.
     yield "Dockerfile.dockerignore", b""
     yield f"{GENERATED}/requirements/_install.txt", plan.requirements_text.encode()
@@ -96,6 +102,9 @@ def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
         f"{GENERATED}/requirements/_vcs.txt",
         "".join(f"{line}\n" for line in plan.vcs_requirements).encode(),
     )
+    if plan.lock_preferences is not None:
+        yield f"{GENERATED}/requirements/_preferences.txt", plan.lock_preferences.encode()
+    yield f"{GENERATED}/requirements/_uv.toml", _uv_settings(plan).encode()
     pins = resource("base_images")
     pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON
     yield f"{GENERATED}/pins/uv.txt", (pins / "uv.txt").read_bytes()
@@ -105,6 +114,15 @@ def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
     runtime = runtime_folder()
     for file in sorted(runtime.rglob("*.py")):
         yield f"{GENERATED}/runtime/mdai_runtime/{file.relative_to(runtime).as_posix()}", file.read_bytes()
+
+
+def _uv_settings(plan: BuildPlan) -> str:
+    """uv's settings for the requirements: it reads this file in place of any that a bundle brings."""
+    needs: dict[str, list[str]] = {}
+    for package, requirement in plan.build_requirements:
+        needs.setdefault(package, []).append(requirement)
+    lines = [f"{json.dumps(package)} = {json.dumps(requirements)}\n" for package, requirements in needs.items()]
+    return "".join(("[extra-build-dependencies]\n", *lines)) if lines else ""
 
 
 def _linked_files(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[tuple[str, Path]]:

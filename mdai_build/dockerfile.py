@@ -9,7 +9,7 @@ from functools import cache
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mdai_build import __version__
-from mdai_build.plan import BuildPlan
+from mdai_build.plan import SBOM_FILE, BuildPlan
 from mdai_build.resources import resource
 
 USER_ID = 1000
@@ -22,7 +22,29 @@ def render_dockerfile(plan: BuildPlan) -> str:
     Raises:
         ValueError: a value cannot be written into a Dockerfile (a line break or a NUL); the rooms before refuse those.
     """
-    return _environment().get_template("Dockerfile.j2").render(plan=plan, user=USER_ID, version=__version__)
+    return (
+        _environment()
+        .get_template("Dockerfile.j2")
+        .render(plan=plan, user=USER_ID, sbom=SBOM_FILE, version=__version__)
+    )
+
+
+def render_wheels_dockerfile(plan: BuildPlan) -> str:
+    """The Dockerfile of a folder of wheels: all that a build of this plan installs, and nothing else.
+
+    Raises:
+        ValueError: as `render_dockerfile`.
+    """
+    return _environment().get_template("Wheels.j2").render(plan=plan, user=USER_ID, version=__version__)
+
+
+def render_lock_dockerfile(plan: BuildPlan) -> str:
+    """The Dockerfile that finds out what the requirements of this plan come down to, and holds nothing else.
+
+    Raises:
+        ValueError: as `render_dockerfile`.
+    """
+    return _environment().get_template("Lock.j2").render(plan=plan, user=USER_ID, version=__version__)
 
 
 def author_line(plan: BuildPlan) -> int:

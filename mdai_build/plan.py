@@ -12,13 +12,22 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, name_last_stage
-from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.errors import Location, Problem, RequirementsError, UsageError
 from mdai_build.parents import Parent
-from mdai_build.requirements import Requirements, constraint_file, install_file, installer_arguments, vcs_lines
+from mdai_build.requirements import (
+    Requirement,
+    Requirements,
+    constraint_file,
+    install_file,
+    installer_arguments,
+    redact,
+    vcs_lines,
+)
 from mdai_build.resources import resources_digest
 from mdai_build.settings import Settings
 
@@ -26,11 +35,14 @@ LABEL_PREFIX = "io.mdai-build."
 CONTENT_LABEL = LABEL_PREFIX + "content"
 """On an image that `build` made: the `content_digest` that it was made from."""
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"
+SBOM_FILE = "/opt/mdai/sbom.cdx.json"
+"""Where an image says what is installed in it; a label names the place."""
 WEIGHTS_FROM_BYTES = 1024 * 1024
 """Files from this size on count as weights and get a layer of their own, so that a change of code copies none."""
 
 _IMAGE_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
-_INDEX_WITH_CREDENTIALS = re.compile(r"^[a-z+]+://[^/@]+@")
+# The second form is conda's: https://host/t/TOKEN/channel.
+_WITH_CREDENTIALS = re.compile(r"(?i)[a-z+]+://(?:[^/@]+@|[^/]+/t/[^/]{8,}/)")
 
 CaBundle = Literal["none", "secret", "file"]
 
@@ -59,17 +71,41 @@ class BuildPlan:
     """The flattened requirements file that the install step reads; empty when there is nothing to install."""
     constraints_text: str
     """Versions for what is installed anyway (`-c`), beside it."""
+    installer: Literal["uv", "pip"]
+    """What installs the model's requirements; the packages of our own lists always come by uv."""
     installer_arguments: tuple[str, ...]
     vcs_requirements: tuple[str, ...]
-    """Requirements that are fetched by a version control system, built to wheels in a stage of their own."""
+    """Requirements that are fetched by git."""
+    build_requirements: tuple[tuple[str, str], ...]
+    """For source packages that do not tell it themselves: the package, and what its build needs (uv only)."""
+    builds_from_source: bool
+    """Whether the install step is lent compilers and git, for packages that come as sources."""
     requirement_files: tuple[str, ...]
     """Members of the bundle that the install step needs beside those texts: local wheels, for instance."""
     index_url: str | None
     extra_index_urls: tuple[str, ...]
+    """Addresses without credentials: those are in the netrc file."""
+    netrc: bool
+    """Whether the install steps are given a secret of the build named `netrc`: names and passwords by host."""
+    wheels: bool
+    """Whether everything is installed from a folder of wheels, the build context named `mdai-wheels`, and no index."""
     ca_bundle: CaBundle
     """How CA certificates reach the install steps: not at all, as a secret of the build, or as a file of the
     context. Either way they are mounted, never part of a layer."""
     labels: tuple[tuple[str, str], ...]
+    lock_preferences: str | None = None
+    """For `mdai-build lock`: the versions to take where they fit."""
+
+    @property
+    def cache(self) -> str:
+        """Name of the installers' caches: a package built on one parent may not run on another's C library."""
+        return re.sub(r"[^A-Za-z0-9]+", "-", self.parent.reference)
+
+    @property
+    def plain_hosts(self) -> tuple[str, ...]:
+        """Hosts and ports of indexes without TLS, which pip asks nothing of unless told."""
+        urls = (self.index_url or "", *self.extra_index_urls)
+        return tuple(dict.fromkeys(urlsplit(url).netloc for url in urls if url.startswith("http://")))
 
     def as_json(self) -> str:
         """The plan as indented JSON."""
@@ -83,16 +119,26 @@ def make_plan(
     parent: Parent,
     settings: Settings,
     ca_bundle: CaBundle | None = None,
+    installer: Literal["uv", "pip"] = "uv",
+    build_requirements: tuple[tuple[str, str], ...] = (),
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
+    `ca_bundle` is what the settings say where it is not given.
+
     Raises:
-        UsageError: the parent's reference is no image reference, or an index address carries credentials.
+        UsageError: the parent's reference is no image reference, or an address carries credentials.
+        RequirementsError: without an index, a requirement cannot be found by its name.
     """
     bundle = unpacked.bundle
     _check_settings(parent, settings)
     if ca_bundle is None:
         ca_bundle = "secret" if settings.ca_bundle else "none"
+    if settings.wheels is not None:
+        requirements = _without_network(requirements)
+    if installer == "pip":
+        _check_hashes(requirements)
+    requirements_text, vcs_requirements = install_file(requirements), vcs_lines(requirements)
     author_dockerfile = None
     if parent.kind == "custom":
         author_dockerfile = name_last_stage(bundle.read_text(AUTHOR_DOCKERFILE), parent.reference)
@@ -107,13 +153,19 @@ def make_plan(
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
-        requirements_text=install_file(requirements),
+        requirements_text=requirements_text,
         constraints_text=constraint_file(requirements),
-        installer_arguments=installer_arguments(requirements, "uv"),
-        vcs_requirements=vcs_lines(requirements),
+        installer=installer,
+        installer_arguments=installer_arguments(requirements, installer),
+        vcs_requirements=vcs_requirements,
+        build_requirements=build_requirements,
+        # Any package may need one that has no wheel; where a parent has compilers, lending them costs nothing.
+        builds_from_source=bool(requirements_text or vcs_requirements),
         requirement_files=requirements.files,
         index_url=settings.index_url,
         extra_index_urls=settings.extra_index_urls,
+        netrc=bool(settings.netrc or settings.logins),
+        wheels=settings.wheels is not None,
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),
     )
@@ -128,6 +180,59 @@ def content_digest(plan: BuildPlan, parents: Iterable[str]) -> str:
     return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
+def _check_hashes(requirements: Requirements) -> None:
+    """Refuse what pip could not install from a lock.
+
+    Raises:
+        RequirementsError: a line of the lock has no hash, and pip asks for one everywhere.
+    """
+    unhashed = [line for line in requirements.lines if line.applies and not line.hashes] if requirements.lock else []
+    if unhashed:
+        raise RequirementsError(
+            Problem(
+                code="plan.pip-and-lock",
+                what=f"pip wants a hash for all that it installs, and `{redact(line.text)}` is built in the image",
+                where=Location(line.file, line=line.line),
+                next_step="install with uv (`--installer uv`), or without the lock",
+            )
+            for line in unhashed
+        )
+
+
+def _without_network(requirements: Requirements) -> Requirements:
+    """The requirements with every address gone: what comes from one is asked for by its name.
+
+    Raises:
+        RequirementsError: a line has an address and no name.
+    """
+    nameless = [line for line in requirements.lines if line.applies and line.kind in ("vcs", "url") and not line.name]
+    if nameless:
+        raise RequirementsError(
+            Problem(
+                code="plan.no-name",
+                what=f"`{redact(line.text)}` cannot be fetched without a network, and does not tell its package's name",
+                where=Location(line.file, line=line.line),
+                expected="NAME @ git+https://…, so that its wheel can be found in the folder",
+            )
+            for line in nameless
+        )
+    return dataclasses.replace(
+        requirements,
+        lines=tuple(_by_name(line) if line.kind in ("vcs", "url") else line for line in requirements.lines),
+        options=tuple(
+            option
+            for option in requirements.options
+            if not option.startswith(("--index-url", "--extra-index-url")) and "://" not in option
+        ),
+    )
+
+
+def _by_name(line: Requirement) -> Requirement:
+    extras = f"[{','.join(line.extras)}]" if line.extras else ""
+    marker = f" ; {line.marker}" if line.marker else ""
+    return dataclasses.replace(line, kind="index", specifier="", hashes=(), text=f"{line.name}{extras}{marker}")
+
+
 def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tuple[tuple[str, str], ...]:
     values = {
         "org.opencontainers.image.title": unpacked.bundle.name,
@@ -139,6 +244,7 @@ def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tu
         LABEL_PREFIX + "cuda-version": config.cuda_version or "",
         LABEL_PREFIX + "parent.kind": parent.kind,
         LABEL_PREFIX + "parent.why": parent.why,
+        LABEL_PREFIX + "sbom": SBOM_FILE,
     }
     return tuple((name, value) for name, value in values.items() if value)
 
@@ -154,14 +260,18 @@ def _check_settings(parent: Parent, settings: Settings) -> None:
                 expected="`gcp`, `local`, or a reference such as debian:12 or registry.example/base@sha256:…",
             )
         )
-    for url in (settings.index_url, *settings.extra_index_urls):
-        if url and _INDEX_WITH_CREDENTIALS.match(url):
+    for key, urls in {
+        "index_url": (settings.index_url or "", *settings.extra_index_urls),
+        "conda_channels": settings.conda_channels,
+    }.items():
+        # `load_settings` takes logins out; what is found here came another way, or is a token in a channel's path.
+        if any(_WITH_CREDENTIALS.match(url) for url in urls):
             problems.append(
                 Problem(
-                    code="plan.credentials-in-index",
-                    what="an index address carries a user name or a password; it would stay in the image's history",
-                    where=Location("settings", key="index_url"),
-                    expected="an address without credentials",
+                    code="plan.credentials-in-address",
+                    what="an address carries a token or a password that would stay in the image's history",
+                    where=Location("settings", key=key),
+                    expected="an address without it; the login in a file that the setting netrc names",
                 )
             )
     if problems:

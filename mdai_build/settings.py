@@ -9,13 +9,14 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.logins import Login, hide_login, take_login
 
 SETTINGS_FILE = "mdai-build.toml"
 PREFIX = "MDAI_BUILD_"
@@ -42,6 +43,21 @@ class Settings(BaseModel):
     conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
     index_url: str | None = Field(None, description="package index instead of the default one")
     extra_index_urls: tuple[str, ...] = Field((), description="further package indexes")
+    netrc: Path | None = Field(
+        None, description="file with names and passwords for indexes, channels and git hosts; no other is ever read"
+    )
+    keyring: Literal["disabled", "subprocess"] = Field(
+        "disabled", description="`subprocess`: ask the `keyring` command for passwords that an address lacks"
+    )
+    wheels: Path | None = Field(
+        None, description="a folder of wheels: everything is installed from it, and no index is asked"
+    )
+    installer: Literal["auto", "uv", "pip"] = Field(
+        "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
+    )
+    offline: bool = Field(
+        False, description="do not look up, before a build, whether the requirements can be met: true or false"
+    )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
     )
@@ -64,6 +80,13 @@ class Settings(BaseModel):
     ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
     predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
 
+    _logins: tuple[Login, ...] = PrivateAttr(())
+
+    @property
+    def logins(self) -> tuple[Login, ...]:
+        """Names and passwords that were given in addresses, which no longer hold them."""
+        return self._logins
+
     @field_validator("conda_channels", "extra_index_urls", mode="before")
     @classmethod
     def _split_words(cls, value: Any) -> Any:
@@ -73,6 +96,13 @@ class Settings(BaseModel):
     @classmethod
     def _read_size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
+
+    @field_validator("wheels")
+    @classmethod
+    def _folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("must be a folder that exists")
+        return value.absolute() if value else None
 
     @field_validator("build_network")
     @classmethod
@@ -128,8 +158,11 @@ def load_settings(
     given = {name: value for name, value in (options or {}).items() if value is not None}
     for name, value in given.items():
         _take(values, origin, {name: value}, f"option --{_OPTIONS.get(name, name).replace('_', '-')}")
+    logins = _take_logins(values)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
+        settings._logins = logins
+        return settings
     except ValidationError as error:
         raise UsageError(
             Problem(
@@ -151,7 +184,27 @@ def _take(values: dict[str, Any], origin: dict[str, str], new: Mapping[str, Any]
 def _what(name: str, kind: str, message: str, found: object) -> str:
     if kind == "extra_forbidden":
         return f"there is no setting {name}"
-    return f"{name}: {message.removeprefix('Value error, ')} (found {found!r})"
+    return f"{name}: {message.removeprefix('Value error, ')} (found {hide_login(repr(found))})"
+
+
+def _take_logins(values: dict[str, Any]) -> tuple[Login, ...]:
+    """Takes the logins out of the addresses, before anything can print, store or hand on an address that has one."""
+    found: list[Login] = []
+
+    def bare(url: str) -> str:
+        url, login = take_login(url)
+        if login is not None:
+            found.append(login)
+        return url
+
+    for name in ("index_url", "extra_index_urls", "conda_channels"):
+        value = values.get(name)
+        if isinstance(value, str):
+            words = [value] if name == "index_url" else value.replace(",", " ").split()
+            values[name] = " ".join(bare(word) for word in words)
+        elif isinstance(value, (list, tuple)):
+            values[name] = [bare(word) if isinstance(word, str) else word for word in value]
+    return tuple(found)
 
 
 def _expected(name: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,9 +27,29 @@ def no_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.node.get_closest_marker("process") or request.node.get_closest_marker("integration"):
         return
 
+    monkeypatch.setenv("MDAI_BUILD_OFFLINE", "true")
+
     def refuse(*args: object, **kwargs: object) -> NoReturn:
         raise AssertionError(f"a unit test tried to start a process: {args!r}")
 
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     for name in ("posix_spawn", "posix_spawnp", "system", "fork", "forkpty"):
         monkeypatch.setattr(os, name, refuse)
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Callable[..., bytes]:
+    """Makes wheels that installers can read, from a file name and what it requires; they hold their metadata alone."""
+
+    def make(filename: str, requires: Sequence[str] = ()) -> bytes:
+        name, version, *tags = filename.removesuffix(".whl").split("-")
+        info = f"{name}-{version}.dist-info"
+        wanted = "".join(f"Requires-Dist: {line}\n" for line in requires)
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{wanted}")
+            archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {'-'.join(tags)}\n")
+            archive.writestr(f"{info}/RECORD", "")
+        return content.getvalue()
+
+    return make

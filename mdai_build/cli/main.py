@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mdai_build import __version__
+from mdai_build.cli.inspecting import inspect_command
+from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
     engine_options,
+    install_options,
     json_option,
+    look_up_option,
     model_argument,
     parent_options,
     print_json,
@@ -88,13 +92,14 @@ def cli(verbose: bool) -> None:
 @cli.command()
 @model_argument
 @parent_options
+@look_up_option
 @json_option
 def check(model: Path, as_json: bool, **options: Any) -> None:
     """Check a bundle without an engine: archive, config, entry point, requirements."""
     from mdai_build.pipeline.check import check_model, summary
     from mdai_build.report.terminal import print_checked
 
-    checked = check_model(model, read_settings(options))
+    checked = check_model(model, read_settings(options), look_up=True)
     if as_json:
         print_json({"exit_code": 0, **summary(checked)})
     else:
@@ -108,6 +113,7 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option("--plan", "show_plan", is_flag=True, help="Print the build plan as JSON instead of the Dockerfile.")
 @parent_options
+@install_options
 def render(model: Path, output: Path | None, show_plan: bool, **options: Any) -> None:
     """Print the Dockerfile, or write a folder that plain `docker build` builds."""
     from mdai_build.dockerfile import render_dockerfile
@@ -120,7 +126,12 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
     print_problems(checked.warnings, heading="warning")
     if output is not None:
         render_model(checked, settings, output, silent)
-        click.echo(f"wrote the build context; build it with: docker build {shlex.quote(str(output))}", err=True)
+        words = ["docker build"]
+        if settings.netrc or settings.logins:
+            words.append(f"--secret id=netrc,src={shlex.quote(str(settings.netrc or 'NETRC-FILE'))}")
+        if settings.wheels:
+            words.append(f"--build-context mdai-wheels={shlex.quote(str(settings.wheels))}")
+        click.echo(f"wrote the build context; build it with: {' '.join(words)} {shlex.quote(str(output))}", err=True)
         return
     _, plan = plan_model(checked, settings, silent)
     click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
@@ -132,6 +143,8 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
 @parent_options
+@look_up_option
+@install_options
 @engine_options
 @smoke_options
 @json_option
@@ -162,7 +175,7 @@ def build(
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, fresh=no_cache, trial=Trial(samples, scope, out)),
+            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, trial=Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )
@@ -177,8 +190,27 @@ def build(
     sys.exit(report.exit_code)
 
 
+@cli.command()
+@model_argument
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@parent_options
+@engine_options
+def wheels(model: Path, folder: Path, **options: Any) -> None:
+    """Fill FOLDER with all that a build of MODEL installs, for `build --wheels FOLDER` without a network."""
+    from mdai_build.cli.progress import Progress
+    from mdai_build.pipeline.build import collect_wheels
+
+    settings = read_settings(options)
+    with Progress() as progress:
+        count = collect_wheels(model, settings, folder, progress.tell)
+    click.echo(f"{folder} holds {count} wheels; build without a network with: ", nl=False, err=True)
+    click.echo(f"mdai-build build {model} --wheels {folder} --network none", err=True)
+
+
 cli.add_command(test_command)
 cli.add_command(run_command)
+cli.add_command(lock_command)
+cli.add_command(inspect_command)
 
 
 def main() -> NoReturn:

@@ -31,6 +31,26 @@ parent_options = _together(
     click.option("--parent", metavar="gcp|local|REF", help="The parent image; default: Google's (gcp)."),
     click.option("--cache-folder", type=click.Path(path_type=Path, file_okay=False), help="Where we keep our cache."),
 )
+look_up_option = click.option(
+    "--offline", is_flag=True, default=None, help="Do not ask package indexes whether the requirements can be met."
+)
+install_options = _together(
+    click.option(
+        "--installer",
+        type=click.Choice(["auto", "uv", "pip"]),
+        help="What installs the requirements; default: uv, and pip where uv cannot (auto).",
+    ),
+    click.option(
+        "--wheels",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="A folder of wheels: everything is installed from it, and no index is asked.",
+    ),
+    click.option(
+        "--netrc",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A file with names and passwords for indexes, channels and git hosts.",
+    ),
+)
 engine_options = _together(
     click.option("--network", "build_network", help="Network of the build's steps: default, none or host."),
     click.option("--builder", help="Name of the buildx builder."),

@@ -14,7 +14,10 @@ from mdai_build.bundle import shown
 from mdai_build.errors import BundleError, Location, Problem
 
 AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
-OUR_STAGES = frozenset({"mdai-parent", "system", "environment", "installer", "packages", "server", "wheels", "model"})
+OUR_STAGES = frozenset(
+    {"mdai-parent", "system", "environment", "installer", "packages", "server", "tools", "wheels", "model"}
+    | {"lock", "resolve", "collect", "wheels-folder"}
+)
 """Names of the stages in templates/. Of two stages with one name, `--from=NAME` means the later one: ours."""
 
 # A word of its own, as BuildKit has it: `$((1<<3))` begins no here-document.

@@ -1,24 +1,62 @@
-"""The container engine: builds images, runs containers. The only room that starts processes or talks to a daemon."""
+"""The container engine: builds images, runs containers. The only room that starts processes or talks to a daemon.
 
-from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
-from mdai_build.engine.connection import Engine, connect, require_image
-from mdai_build.engine.container import RunOptions, running_container
-from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
-from mdai_build.engine.parent import ensure_parent
+Its names are looked up when they are asked for: the resolver alone is needed where no container engine is, and the
+Docker library takes a quarter of a second to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
+    from mdai_build.engine.connection import Engine, connect, require_image
+    from mdai_build.engine.container import RunOptions, running_container
+    from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
+    from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
+    from mdai_build.engine.netrc import netrc_file
+    from mdai_build.engine.parent import ensure_parent
+    from mdai_build.engine.resolver import Resolution, Resolver
+
+_MODULES = {
+    "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
+    "connection": ("Engine", "connect", "require_image"),
+    "container": ("RunOptions", "running_container"),
+    "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
+    "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
+    "netrc": ("netrc_file",),
+    "parent": ("ensure_parent",),
+    "resolver": ("Resolution", "Resolver"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BuildRequest",
     "BuildResult",
     "Engine",
+    "ImageDetails",
+    "Layer",
     "LocalServer",
+    "Resolution",
+    "Resolver",
     "RunOptions",
     "Stage",
     "build_image",
     "connect",
     "ensure_parent",
+    "file_of_image",
     "find_python",
     "install_server_packages",
     "local_server",
+    "look_into",
+    "netrc_file",
     "require_image",
     "running_container",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdai_build.engine.connection import Engine
-from mdai_build.engine.process import started
+from mdai_build.engine.process import Environment, started
 from mdai_build.errors import (
     BuildFailedError,
     BundleError,
@@ -37,6 +37,12 @@ _NETWORK = re.compile(
     r"|network is unreachable|connection (?:refused|reset|timed out)|operation timed out"
     r"|invalid peer certificate|certificate verify failed|condahttperror"
 )
+# Words of uv, pip, conda and git when a login is missing or wrong.
+_LOGIN = re.compile(
+    r"(?i)HTTP status client error \((?:401|403|407)[^)]*\)|\b40[137] Client Error|HTTP error 40[137]"
+    r"|Authentication failed for|could not read Username|terminal prompts disabled|returned error: 40[137]"
+    r"|407 Proxy Authentication Required|response 40[137]"
+)
 _KEPT_LINES = 400
 
 
@@ -55,6 +61,7 @@ class BuildResult:
     """A built image that has no tag yet."""
 
     image_id: str
+    """Empty where files were asked for instead."""
     stages: tuple[Stage, ...]
     seconds: float
 
@@ -68,13 +75,21 @@ class BuildRequest:
     """The line of its Dockerfile on which the author's own part begins."""
     secrets: tuple[tuple[str, Path], ...] = ()
     """Name and file of each secret that install steps may mount."""
-    proxies: tuple[tuple[str, str], ...] = ()
+    contexts: tuple[tuple[str, Path], ...] = ()
+    """Name and folder of each further build context."""
+    proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     network: str | None = None
     builder: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     """Beside those of the Dockerfile: a change of these rebuilds no step."""
-    fresh: bool = False
+    no_cache: bool = False
     """Whether to run every step, whatever the cache has."""
+    target: str | None = None
+    """The stage to build; default: the last one."""
+    fresh: tuple[str, ...] = ()
+    """Stages that are made anew, whatever the cache holds."""
+    output: Path | None = None
+    """A folder that gets the files of the stage, in place of an image."""
 
 
 @dataclass
@@ -148,18 +163,20 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
         metadata = Path(scratch, "metadata.json")
+        # By their names alone on the command line: their values may hold a password, which `-v` and `ps` would show.
+        environment = Environment({**engine.environment.values, **dict(request.proxies)})
         try:
-            with started(_command(engine, request, metadata), engine.environment) as process:
+            with started(_command(engine, request, metadata), environment) as process:
                 _follow(process.stdout or (), progress, on_step)
                 exit_code = process.wait()
         except BaseException:
-            if metadata.exists():  # it was complete when the interruption came
+            if metadata.exists() and not request.output:  # it was complete when the interruption came
                 engine.remove_image(_image_id(engine, json.loads(metadata.read_bytes())))
             raise
         if exit_code != 0:
             raise build_failure(progress, request.author_line)
         return BuildResult(
-            image_id=_image_id(engine, json.loads(metadata.read_bytes())),
+            image_id="" if request.output else _image_id(engine, json.loads(metadata.read_bytes())),
             stages=progress.stages(),
             seconds=time.monotonic() - begun,
         )
@@ -186,20 +203,27 @@ def _image_id(engine: Engine, metadata: Mapping[str, str]) -> str:
 
 def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]:
     # A local image gains nothing from being compressed, which takes longer than all else on a large one.
-    output = "--output=type=docker,compression=uncompressed"
-    words = ["buildx", "build", "--progress=plain", output, f"--metadata-file={metadata}", "--provenance=false"]
+    output = f"type=local,dest={request.output}" if request.output else "type=docker,compression=uncompressed"
+    words = ["buildx", "build", "--progress=plain", "--provenance=false", f"--metadata-file={metadata}"]
+    words.append(f"--output={output}")
+    if request.no_cache:
+        words.append("--no-cache")
+    if request.fresh:
+        words.append(f"--no-cache-filter={','.join(request.fresh)}")
+    if request.target:
+        words.append(f"--target={request.target}")
     if request.builder:
         words.append(f"--builder={request.builder}")
     if request.network:
         words.append(f"--network={request.network}")
     for name, file in request.secrets:
         words.append(f"--secret=id={name},src={file}")
-    if request.fresh:
-        words.append("--no-cache")
     for name, value in request.labels:
         words.append(f"--label={name}={value}")
-    for name, value in request.proxies:
-        words.append(f"--build-arg={name}={value}")
+    for name, folder in request.contexts:
+        words.append(f"--build-context={name}={folder}")
+    for name, _ in request.proxies:
+        words.append(f"--build-arg={name}")
     return engine.command(*words, str(request.context))
 
 
@@ -228,6 +252,16 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
                 if not name
                 else "if the parent image is what is missing: --parent local, or a mirror with parent_registry",
                 details="\n".join(dict.fromkeys([*log.split("\n"), *progress.rest])).strip() or None,
+            )
+        )
+    if found := _LOGIN.search(log):
+        return UnavailableError(
+            Problem(
+                code="engine.login-refused",
+                what=f"a server asked for a login that it was not given, or refused it: {name}",
+                expected=f"an answer; the log says: {found.group(0)}",
+                next_step="give it in a file that the setting netrc names, or in the address in index_url or proxies",
+                details=log,
             )
         )
     if found := _NETWORK.search(log):

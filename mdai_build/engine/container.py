@@ -96,7 +96,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     with engine_words():
         container = engine.client.containers.create(
             image,
-            labels={OWNER_LABEL: _owner()},
+            labels={OWNER_LABEL: owner()},
             ports=cast(
                 "Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}
             ),  # the stubs know no free port of one address
@@ -119,7 +119,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
             container.remove(force=True, v=True)
 
 
-def remove_abandoned(engine: Engine, needed: str) -> None:
+def remove_abandoned(engine: Engine, needed: str | None = None) -> None:
     """Removes what killed runs of ours on this machine left: containers, and their images that got no tag.
 
     `needed` is the image that is kept: a killed run may have built the very one that is wanted now.
@@ -135,7 +135,8 @@ def remove_abandoned(engine: Engine, needed: str) -> None:
                         engine.remove_image(image)
 
 
-def _owner() -> str:
+def owner() -> str:
+    """The value of `OWNER_LABEL` for containers of this run."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

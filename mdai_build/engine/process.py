@@ -29,13 +29,23 @@ class Answer:
     output: str
 
 
-def run_quietly(command: Sequence[str], environment: Environment, timeout: float = 60) -> Answer:
-    """Runs a command to its end and keeps what it prints. One that cannot start or takes too long has exit code 127."""
-    log.debug("$ %s", shlex.join(command))
+def run_quietly(
+    command: Sequence[str],
+    environment: Environment,
+    timeout: float = 60,
+    secret: bool = False,
+    folder: Path | None = None,
+) -> Answer:
+    """Runs a command to its end and keeps what it prints. One that cannot start or takes too long has exit code 127.
+
+    The words of a `secret` command, apart from the program, are not logged.
+    """
+    log.debug("$ %s", f"{command[0]} ..." if secret else shlex.join(command))
     try:
         done = subprocess.run(  # noqa: S603 - a list of words, no shell
             command,
             env=dict(environment.values),
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.config import parent_images
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
-from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.pipeline.check import CheckedModel, check_model, overrides
+from mdai_build.pipeline.install import Attempt, explain_no_tools, next_attempt
+from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
 from mdai_build.plan import CONTENT_LABEL, LABEL_PREFIX, BuildPlan, CaBundle, content_digest, make_plan
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.engine import BuildResult, Engine
+    from mdai_build.engine import BuildRequest, BuildResult, Engine
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check
 
@@ -48,8 +50,30 @@ def plan_model(
             tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
     unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
-    plan = make_plan(unpacked, checked.config, checked.requirements, checked.parent, settings, ca_bundle)
-    return unpacked, plan
+    return unpacked, _plan(checked, unpacked, settings, _first_attempt(settings), ca_bundle)
+
+
+def _first_attempt(settings: Settings) -> Attempt:
+    return Attempt("pip" if settings.installer == "pip" else "uv")
+
+
+def _plan(
+    checked: CheckedModel,
+    unpacked: UnpackedBundle,
+    settings: Settings,
+    attempt: Attempt,
+    ca_bundle: CaBundle | None = None,
+) -> BuildPlan:
+    return make_plan(
+        unpacked,
+        checked.config,
+        checked.requirements,
+        checked.parent,
+        settings,
+        ca_bundle,
+        attempt.installer,
+        attempt.build_requirements,
+    )
 
 
 def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: Tell) -> None:
@@ -86,7 +110,7 @@ class BuildOptions:
     tag: str | None = None
     """The image's tag; default: `mdai-build/NAME:latest`."""
     test: bool = True
-    fresh: bool = False
+    no_cache: bool = False
     """Whether to build every step anew, even where nothing changed."""
     trial: Trial = field(default_factory=Trial)
 
@@ -104,16 +128,19 @@ def build_model(
 
     begun = time.monotonic()
     asked_tag = None if options.tag is None else normalise_tag(options.tag)
-    tell("checking the bundle")
-    checked = check_model(path, settings)
+    tell("checking the bundle and its requirements")
+    checked = check_model(path, settings, look_up=True)
     tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
     try:
+        if settings.wheels and checked.config.python:
+            check_wheels(settings.wheels, checked.requirements, checked.config.python, path)
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
         digest = content_digest(plan, _ensure_parents(engine, plan, tell))
-        built = None if options.fresh else _built_before(engine, tag, digest)
+        notes: tuple[Problem, ...] = ()
+        built = None if options.no_cache else _built_before(engine, tag, digest)
         if built is None:
-            built = _build(engine, checked, plan, unpacked, settings, digest, options.fresh, tell)
+            built, notes = _build(engine, checked, plan, unpacked, settings, digest, options.no_cache, tell)
         else:
             tell("nothing changed: the image is there already")
     except MdaiBuildError as failure:
@@ -140,7 +167,8 @@ def build_model(
         else None,
         parent=ParentReport(reference=plan.parent.reference, why=plan.parent.why),
         stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
-        warnings=checked.warnings,
+        overrides=overrides(checked),
+        warnings=(*checked.warnings, *notes),
         smoke=outcome.smoke if outcome else None,
         pictures=outcome.pictures if outcome else (),
         seconds_total=time.monotonic() - begun,
@@ -173,29 +201,108 @@ def _build(
     unpacked: UnpackedBundle,
     settings: Settings,
     digest: str,
-    fresh: bool,
+    no_cache: bool,
     tell: Tell,
-) -> BuildResult:
+) -> tuple[BuildResult, tuple[Problem, ...]]:
+    """The built image, and what its user should know of how the requirements came to be installed."""
     from mdai_build.context import context_folder, write_context
     from mdai_build.dockerfile import author_line
-    from mdai_build.engine import BuildRequest, build_image
+    from mdai_build.engine import build_image, netrc_file
 
+    notes: list[Problem] = []
+    attempt = _first_attempt(settings)
     contexts = settings.cache_folder / "contexts"
-    with context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder:
-        write_context(plan, unpacked, folder)
-        secrets = (("ca-bundle", settings.ca_bundle),) if settings.ca_bundle else ()
-        request = BuildRequest(
-            context=folder,
-            author_line=author_line(plan),
-            secrets=secrets,
-            proxies=tuple(sorted(settings.proxies.items())),
-            network=settings.build_network,
-            builder=settings.builder,
-            labels=((CONTENT_LABEL, digest),),
-            fresh=fresh,
-        )
+    with (
+        context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder,
+        netrc_file(settings) as netrc,
+    ):
+        while True:
+            write_context(plan, unpacked, folder)
+            request = replace(
+                _request(folder, settings, netrc),
+                author_line=author_line(plan),
+                labels=((CONTENT_LABEL, digest),),
+                no_cache=no_cache,
+                fresh=("tools",) if attempt.fresh_tools else (),
+            )
+            try:
+                return build_image(engine, request, tell), tuple(notes)
+            except RequirementsError as failure:
+                log = failure.problems[0].details or ""
+                following = next_attempt(attempt, log, checked.requirements, checked.config.python, settings)
+                if following is None:
+                    raise _by_line(failure, checked) from failure
+                attempt, note = following
+                notes.append(note)
+                tell(note.what)
+                plan = _plan(checked, unpacked, settings, attempt)
+
+
+def _request(context: Path, settings: Settings, netrc: Path | None) -> BuildRequest:
+    from mdai_build.engine import BuildRequest
+
+    secrets = (("ca-bundle", settings.ca_bundle), ("netrc", netrc))
+    return BuildRequest(
+        context=context,
+        secrets=tuple((name, file) for name, file in secrets if file is not None),
+        contexts=(("mdai-wheels", settings.wheels),) if settings.wheels else (),
+        proxies=tuple(sorted(settings.proxies.items())),
+        network=settings.build_network,
+        builder=settings.builder,
+    )
+
+
+def collect_wheels(path: Path, settings: Settings, folder: Path, tell: Tell) -> int:
+    """Fills a folder with the wheels of all that a build of a bundle installs, for a machine without a network.
+
+    What is in the folder already stays. Returns how many wheels it holds then.
+
+    Raises:
+        MdaiBuildError: something cannot be had.
+    """
+    from mdai_build.dockerfile import render_wheels_dockerfile
+    from mdai_build.engine import connect
+
+    checked = check_model(path, settings)
+    engine = connect(settings.engine_folder)
+    unpacked = plan_model(checked, settings, tell)[0]
+    plan = _plan(checked, unpacked, settings, Attempt("pip"))
+    folder.mkdir(parents=True, exist_ok=True)
+    build_files(engine, checked, plan, unpacked, settings, tell, render_wheels_dockerfile, "wheels-folder", folder)
+    return len(list(folder.glob("*.whl")))
+
+
+def build_files(
+    engine: Engine,
+    checked: CheckedModel,
+    plan: BuildPlan,
+    unpacked: UnpackedBundle,
+    settings: Settings,
+    tell: Tell,
+    render: Callable[[BuildPlan], str],
+    target: str,
+    output: Path,
+    fresh: tuple[str, ...] = (),
+) -> None:
+    """Builds a stage of another Dockerfile than the image's, and puts its files into the folder `output`.
+
+    The stages in `fresh` are built anew, whatever an earlier build made of them.
+
+    Raises:
+        MdaiBuildError: the parent cannot be had, or a step failed.
+    """
+    from mdai_build.context import context_folder, write_context
+    from mdai_build.engine import build_image, netrc_file
+
+    _ensure_parents(engine, plan, tell)
+    wait = context_folder(
+        settings.cache_folder / target, checked.bundle, lambda: tell("waiting for another run of this bundle")
+    )
+    with wait as context, netrc_file(settings) as netrc:
+        write_context(plan, unpacked, context, render=render)
+        request = replace(_request(context, settings, netrc), target=target, output=output, fresh=fresh)
         try:
-            return build_image(engine, request, tell)
+            build_image(engine, request, tell)
         except RequirementsError as failure:
             raise _by_line(failure, checked) from failure
 
@@ -203,6 +310,8 @@ def _build(
 def _by_line(failure: RequirementsError, checked: CheckedModel) -> RequirementsError:
     """What the installer said, as problems of the lines that are meant, where its words can be understood."""
     said = failure.problems[0].details or ""
+    if no_tools := explain_no_tools(said):
+        return RequirementsError(no_tools)
     findings = explain_failure(said, checked.requirements, checked.config.python) if checked.config.python else None
     found = [problem for problem in findings.problems if problem.where and problem.where.line] if findings else []
     return RequirementsError([replace(problem, details=said) for problem in found]) if found else failure

@@ -29,8 +29,13 @@ class CheckedModel:
     warnings: tuple[Problem, ...]
 
 
-def check_model(path: Path, settings: Settings) -> CheckedModel:
+def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> CheckedModel:
     """Everything that can be known about a bundle without an engine; the model's code is read, never run.
+
+    Args:
+        path: of the archive or folder.
+        settings: in force.
+        look_up: whether package indexes are asked if the requirements can be met.
 
     Raises:
         BundleError: the bundle, its config or its entry point is wrong; problems of all parts at once.
@@ -60,6 +65,10 @@ def check_model(path: Path, settings: Settings) -> CheckedModel:
     if requirements is not None:
         warnings.extend(requirements.warnings)
         warnings.extend(missing_imports(bundle, requirements, python))
+    if requirements is not None and parsed is not None and look_up:
+        from mdai_build.pipeline.preflight import preflight
+
+        warnings.extend(attempt(lambda: preflight(bundle, parsed.config, requirements, settings)) or ())
     if failures or parsed is None or requirements is None or parent is None:
         raise _together(failures, warnings)
     return CheckedModel(bundle, parsed.config, requirements, parent, (*warnings, *parent.warnings))
@@ -77,6 +86,14 @@ def _together(failures: list[MdaiBuildError], warnings: list[Problem]) -> MdaiBu
     return kind((problem for failure in failures for problem in failure.problems), warnings)
 
 
+def overrides(checked: CheckedModel) -> tuple[str, ...]:
+    """What the requirements change in the preinstalled packages, a sentence each."""
+    return tuple(
+        f"{change.name} {change.preinstalled} -> {change.asked} ({change.file}:{change.line})"
+        for change in checked.requirements.overrides
+    )
+
+
 def summary(checked: CheckedModel) -> dict[str, object]:
     """What `check` found, JSON-ready."""
     return {
@@ -87,6 +104,8 @@ def summary(checked: CheckedModel) -> dict[str, object]:
         "bytes": sum(member.size for member in checked.bundle.members),
         "config": checked.config.model_dump(mode="json"),
         "parent": {k: v for k, v in dataclasses.asdict(checked.parent).items() if k in ("kind", "reference", "why")},
-        "requirements": [line.text for line in checked.requirements.lines],
+        "requirements": [line.text.split(" --hash=")[0] for line in checked.requirements.lines],
+        "lock": checked.requirements.lock,
+        "overrides": list(overrides(checked)),
         "warnings": [warning.as_json() for warning in checked.warnings],
     }

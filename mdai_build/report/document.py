@@ -33,6 +33,7 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         "stages": [
             {"name": stage.name, "seconds": round(stage.seconds, 3), "cached": stage.cached} for stage in report.stages
         ],
+        "overrides": list(report.overrides),
         "warnings": [problem.as_json() for problem in report.warnings],
         "smoke": None if smoke is None else _smoke(smoke),
         "pictures": [str(path) for path in report.pictures],

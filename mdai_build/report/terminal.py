@@ -69,14 +69,18 @@ def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> No
     device = str(config["device_type"])
     if config.get("cuda_version"):
         device += f", CUDA {config['cuda_version']}"
-    requirements = summary["requirements"]
+    requirements, lock = summary["requirements"], summary.get("lock")
+    installed = ", ".join(requirements) if requirements else "none"
+    if lock:
+        installed = f"{len(requirements)} packages, exactly as {lock} says: {installed}"
     rows = [
         ("bundle", f"{summary['bundle']} ({summary['kind']}, {summary['files']} files, {size(summary['bytes'])})"),
         ("runs on", f"{config['base_image']}, {device}"),
         ("parent", f"{parent['reference']}: {parent['why']}"),
-        ("requirements", ", ".join(requirements) if requirements else "none"),
+        ("requirements", installed),
+        *_override_rows(summary["overrides"]),
     ]
-    _print_facts(on, rows)
+    print_facts(on, rows)
     on.print(Text("nothing is wrong that can be seen without building it", style="green"))
 
 
@@ -88,16 +92,17 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
         rows.append(("image", report.image.reference))
         rows.append(("", f"{report.image.id}, {size(report.image.size_bytes)}"))
     rows.append(("parent", f"{report.parent.reference}: {report.parent.why}"))
+    rows += _override_rows(report.overrides)
     on.print()
-    _print_facts(on, rows)
+    print_facts(on, rows)
     if report.stages:
         on.print()
-        table = _table("stage", "seconds", "")
+        stages = table("stage", "seconds", "")
         for stage in report.stages:
-            table.add_row(
+            stages.add_row(
                 Text(clean_line(stage.name)), f"{stage.seconds:.1f}", Text("from the cache" if stage.cached else "")
             )
-        on.print(table)
+        on.print(stages)
     if report.smoke is not None:
         _print_smoke(on, report.smoke, report.pictures)
     _print_findings(on, report.warnings, report.smoke)
@@ -130,14 +135,14 @@ def print_smoke(
 
 def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> None:
     on.print()
-    table = _table("smoke test", "seconds", "", "")
+    checks = table("smoke test", "seconds", "", "")
     names = [clean_line(check.name) for check in smoke.checks]
     # Only messages give way on a narrow terminal: the outcome is what the table is for.
     room = min(_WIDEST, max(_NARROWEST, on.width - max(map(len, names), default=0) - _OTHER_COLUMNS))
     for name, check in zip(names, smoke.checks, strict=True):
         word, style = _OUTCOMES[check.outcome]
-        table.add_row(Text(name), f"{check.seconds:.2f}", Text(word, style=style), Text(_cut(check.message, room)))
-    on.print(table)
+        checks.add_row(Text(name), f"{check.seconds:.2f}", Text(word, style=style), Text(_cut(check.message, room)))
+    on.print(checks)
     on.print()
     measured = [
         ("loads in", smoke.load_seconds, duration),
@@ -150,7 +155,11 @@ def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> N
     rows = [(name, show(value)) for name, value, show in measured if value is not None]  # type: ignore[operator]
     if pictures:
         rows.append(("pictures", f"{len(pictures)} in {pictures[0].parent}"))
-    _print_facts(on, rows)
+    print_facts(on, rows)
+
+
+def _override_rows(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    return [("preinstalled" if number == 0 else "", change) for number, change in enumerate(overrides)]
 
 
 def _cut(message: str, room: int) -> str:
@@ -167,22 +176,24 @@ def _print_findings(on: Console, warnings: Sequence[Problem], smoke: SmokeResult
     print_problems(errors, "error", on)
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def table(*headings: str) -> Table:
+    """An empty table with these headings; numbers stand to the right."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
-        justify: Literal["left", "right"] = "right" if heading == "seconds" else "left"
+        justify: Literal["left", "right"] = "right" if heading in ("seconds", "size") else "left"
         # A message that is cut here stands whole among the problems below.
-        table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
-    return table
+        made.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
+    return made
 
 
-def _print_facts(on: Console, rows: Iterable[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+def print_facts(on: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """Prints names and values in two columns."""
+    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(Text(name), Text(clean_line(value)))
-    on.print(table)
+        facts.add_row(Text(name), Text(clean_line(value)))
+    on.print(facts)
 
 
 def _print_problem(on: Console, problem: Problem, heading: Heading) -> None:

@@ -53,3 +53,5 @@ class BuildReport:
     pictures: tuple[Path, ...]
     seconds_total: float
     exit_code: int
+    overrides: tuple[str, ...] = ()
+    """What the requirements change in the preinstalled packages, a line each."""

@@ -64,7 +64,7 @@ class Forms:
             kind: Kind = "index"
             assert parts.name is not None
             if applies:
-                hints.check_name(parts.name)
+                hints.check_name(parts.name, parts.specifier)
             name: str | None = parts.name
             specifier = str(parts.specifier)
             stem = f"{name}{_bracketed(parts.extras)}{specifier}"

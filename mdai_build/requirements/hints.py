@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Specification
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mdai_build.requirements.refusal import Refusal
@@ -25,6 +26,10 @@ CONDA_ONLY: Mapping[str, str] = {
     "libopencv": "the name for pip is `opencv-python-headless`",
     "py-opencv": "the name for pip is `opencv-python-headless`",
 }
+# Written by `pip freeze`, on no index.
+_ARTEFACTS: Mapping[str, str] = {
+    "pkg-resources": "Debian's and Ubuntu's pip writes it by mistake; take out the line",
+}
 # Names that are imported, or that an index has as a placeholder that fails on purpose.
 OTHER_NAME: Mapping[str, str] = {
     "cv2": "opencv-python",
@@ -36,6 +41,8 @@ OTHER_NAME: Mapping[str, str] = {
     "opencv": "opencv-python",
     "mpl-toolkits": "matplotlib",
 }
+FAILS_ON_PURPOSE = frozenset({"sklearn", "skimage"})
+"""Those of them whose package on the public index fails to install and says why, except `sklearn==0.0` (tried)."""
 # Backports for Python 2 and early Python 3; installed on today's they hide the standard library's own modules.
 BACKPORTS = frozenset({"asyncio", "enum34", "futures", "pathlib", "typing", "uuid"})
 # Of the standard library, and on no index a package that does what the name says.
@@ -47,15 +54,24 @@ _COMMANDS = re.compile(
 )
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that only conda knows.
+def check_name(name: str, versions: SpecifierSet) -> None:
+    """Refuse what is not on an index under this name: what only conda knows, and what was withdrawn.
 
     Raises:
         Refusal: with what to do instead.
     """
-    advice = CONDA_ONLY.get(canonicalize_name(name))
-    if advice:
+    canonical = canonicalize_name(name)
+    if advice := CONDA_ONLY.get(canonical):
         raise Refusal("conda-name", f"`{name}` is a conda package; pip does not have it", next_step=advice)
+    if advice := _ARTEFACTS.get(canonical):
+        raise Refusal("no-package", f"`{name}` is no package", next_step=advice)
+    # Its last version, which an installer takes first, only fails with a message (tried).
+    if canonical == "tensorflow-gpu" and versions.contains("2.12.0"):
+        raise Refusal(
+            "withdrawn",
+            "`tensorflow-gpu` was withdrawn: its last version only says so, and fails to install",
+            next_step="write `tensorflow`, which is for GPUs too, or pin an old version, up to tensorflow-gpu==2.11.0",
+        )
 
 
 def doubt(name: str) -> Refusal | None:
@@ -88,19 +104,35 @@ def is_command(line: str) -> bool:
 
 
 def rejected(line: str, reason: str) -> Refusal:
-    """Why a line that pip rejects is wrong, with the line that was probably meant. Both texts are redacted.
-
-    Raises:
-        Refusal: rather than that, if what was meant cannot be installed either.
-    """
+    """Why a line that pip rejects is wrong, with the line that was probably meant. Both texts are redacted."""
     if command := _COMMANDS.fullmatch(line):
         packages = [word for word in command["rest"].split() if not word.startswith("-")]
         lines = ", ".join(f"`{package}`" for package in packages)
         what = f"`{line}` is a command of a shell"
         return Refusal("syntax", what, next_step=f"write {lines}" + (", each on its own line" if packages[1:] else ""))
+    if re.fullmatch(r"Package\s+Version.*|-{3,}[-\s]*", line):
+        return Refusal(
+            "syntax",
+            f"`{line}` heads the table that `pip list` prints",
+            next_step="take out the line; `pip list --format=freeze` prints what pip can read",
+        )
+    if re.fullmatch(r"(?:name|channels|dependencies|prefix):.*", line):
+        return Refusal(
+            "syntax",
+            f"`{line}` is a line of conda's environment.yml",
+            next_step="write the packages alone, one a line, by the names that pip knows them by",
+        )
+    several = re.split(r"[,;]?\s+|[,;]", line)
+    if len(several) > 1 and all(_readable(part) and re.match("[A-Za-z]", part) for part in several):
+        lines = ", ".join(f"`{part}`" for part in several)
+        return Refusal("syntax", f"`{line}` names several packages", next_step=f"write {lines}, each on its own line")
     for suggestion, what in _suggestions(line):
         if _readable(suggestion):
-            check_name(Specification(suggestion).name)
+            meant = Specification(suggestion)
+            try:
+                check_name(meant.name, meant.specifier)
+            except Refusal as refusal:
+                return refusal  # what was meant could not be installed either
             return Refusal("syntax", what, next_step=f"write `{suggestion}`")
     if re.match(r"(?:git@|git\+git@)[\w.-]+:", line):
         path = line.split(":", 1)[1]
@@ -112,10 +144,6 @@ def rejected(line: str, reason: str) -> Refusal:
         )
     if re.match(r"(?:import|from)\s+\w", line):
         return Refusal("syntax", f"`{line}` is Python code", expected="the name of a package, such as numpy==1.23.3")
-    words = re.split(r"[,\s]+", line.strip(", "))
-    if len(words) > 1 and all(_readable(word) for word in words):
-        several = ", ".join(f"`{word}`" for word in words)
-        return Refusal("syntax", f"`{line}` has several packages", next_step=f"write {several}, each on its own line")
     return Refusal(
         "syntax",
         f"pip does not read `{line}`: {reason}" if reason else f"pip does not read `{line}`",

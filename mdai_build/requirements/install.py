@@ -30,8 +30,10 @@ def install_file(requirements: Requirements) -> str:
         return ""
     lines = [_installed_text(line) for line in applying if line.kind != "vcs" or line.extras]
     options = [option for option in requirements.options if option not in _ARGUMENTS]
-    if "--require-hashes" not in options and any(line.hashes for line in requirements.lines):
-        # pip asks for hashes everywhere as soon as one line has one; uv does so only when told.
+    hashed = [bool(line.hashes) for line in requirements.lines]
+    if "--require-hashes" not in options and (all(hashed) if requirements.lock else any(hashed)):
+        # pip asks for hashes everywhere as soon as one line has one; uv does so only when told. In a lock, what is
+        # built in the image has none; the hashes of its other lines are checked all the same.
         options.append("--require-hashes")
     if constraint_file(requirements):
         options.append(f"-c {CONSTRAINT_FILE}")
@@ -62,6 +64,8 @@ def installer_arguments(requirements: Requirements, installer: Literal["uv", "pi
     first index that knows a name, so that `torch` from PyTorch's index would bind numpy to what lies there.
     """
     arguments = [option for option in requirements.options if option in _ARGUMENTS]
+    if requirements.lock:
+        arguments.append("--no-deps")
     if installer == "pip":
         return tuple(arguments)
     arguments = [argument for argument in arguments if argument != "--prefer-binary"]

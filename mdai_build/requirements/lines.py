@@ -30,6 +30,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+_CODING = re.compile(rb"^[ \t]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class LogicalLine:
@@ -46,26 +48,44 @@ class LogicalLine:
 
 
 def decode(content: bytes) -> str:
-    """The text of a requirements file: UTF-8, or UTF-16 and UTF-32 with a byte order mark as PowerShell writes them.
+    """The text of a requirements file, as pip reads it.
+
+    UTF-8; or UTF-16 and UTF-32 with a byte order mark, as PowerShell writes them; or what a comment on one of the
+    first two lines names (PEP 263).
 
     Raises:
-        Refusal: it is neither.
+        Refusal: it is none of these.
     """
     encoding = "utf-8"
+    if named := _CODING.search(b"\n".join(content.split(b"\n")[:2])):
+        encoding = named[1].decode("ascii")
     for mark, name in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             content, encoding = content[len(mark) :], name
             break
     try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+        text = content.decode(encoding)
+    except LookupError:
+        raise Refusal(
+            "encoding", f"nobody knows the encoding `{encoding}`", next_step="save the file as UTF-8"
+        ) from None
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = content[:start].count(b"\n") + 1
         raise Refusal(
             "encoding",
-            f"the file is not UTF-8 text: line {line} holds byte 0x{content[error.start]:02x}",
+            f"the file is not {encoding.upper()} text: line {line} holds byte 0x{content[start]:02x}",
             expected="a text file in UTF-8",
             next_step="save it as UTF-8 in your editor",
         ) from None
+    if "\0" in text[:4]:
+        raise Refusal(
+            "encoding",
+            "the file is UTF-16 without the mark that would say so",
+            expected="a text file in UTF-8",
+            next_step="save it as UTF-8 in your editor",
+        )
+    return text
 
 
 def logical_lines(text: str) -> Iterator[LogicalLine]:
@@ -151,9 +171,22 @@ def _unreadable(text: str) -> Refusal | None:
     return None
 
 
+def build_option(name: str) -> Refusal:
+    """Why an option that reaches into a package's build is not taken."""
+    return Refusal(
+        "build-option",
+        f"`{name}` runs the package's own setup with arguments of the bundle",
+        next_step="build a wheel with these options, and put that into `.mdai`",
+    )
+
+
 def _option_refusal(text: str, reason: str) -> Refusal:
     if "no such option" in reason:
         name = reason.rpartition(": ")[2].strip()
+        if re.fullmatch("-+", name):
+            return rejected(redact(text), "")
+        if name in ("-C", "--config-settings", "--config-setting"):
+            return build_option(name)
         return Refusal(
             "option",
             f"`{redact(name)}` is no option of a requirements file",

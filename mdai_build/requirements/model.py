@@ -10,6 +10,7 @@ from mdai_build.errors import Problem
 Kind = Literal["index", "url", "vcs", "wheel", "sdist", "folder"]
 
 REQUIREMENTS_FILE = ".mdai/requirements.txt"
+LOCK_FILE = ".mdai/requirements.lock"
 LOCAL_KINDS: tuple[Kind, ...] = ("wheel", "sdist", "folder")
 
 
@@ -70,6 +71,8 @@ class Requirements:
     """The files that were read: requirements.txt, then what it includes."""
     overrides: tuple[Override, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    lock: str | None = None
+    """The lock that the lines come from: all that is installed, so that no dependency of theirs is looked for."""
 
     @property
     def needs_git(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from packaging.utils import canonicalize_name
@@ -14,9 +15,17 @@ from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import hints
 from mdai_build.requirements.forms import Forms
 from mdai_build.requirements.install import is_pinned
-from mdai_build.requirements.lines import LogicalLine, decode, logical_lines
+from mdai_build.requirements.lines import LogicalLine, build_option, decode, logical_lines
 from mdai_build.requirements.local import LocalFiles
-from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
+from mdai_build.requirements.lock import (
+    RENEW,
+    lock_facts,
+    locked,
+    requirements_digest,
+    stale,
+    without_hash,
+)
+from mdai_build.requirements.model import LOCK_FILE, REQUIREMENTS_FILE, Requirement, Requirements
 from mdai_build.requirements.options import Options
 from mdai_build.requirements.preinstalled import find_overrides
 from mdai_build.requirements.redact import redact
@@ -29,18 +38,47 @@ MOST_DEEP = 20
 """Of includes within includes."""
 
 
-def read_requirements(bundle: Bundle, python: str | None) -> Requirements:
+def read_requirements(bundle: Bundle, python: str | None, *, heed_lock: bool = True) -> Requirements:
     """Read what the bundle asks to have installed.
 
     Args:
         bundle: whose `.mdai/requirements.txt` is read; one without asks for nothing.
         python: of the image, such as "3.10"; None where the parent image decides, and then neither the Python of
             local wheels nor markers are judged.
+        heed_lock: whether the bundle's `.mdai/requirements.lock`, if it has one, decides what is installed.
 
     Raises:
-        RequirementsError: with every line that cannot be installed.
+        RequirementsError: with every line that cannot be installed, or the lock is of other requirements.
         BundleError: a file cannot be read from the archive.
     """
+    requirements = _read_written(bundle, python)
+    if not heed_lock or not bundle.has(LOCK_FILE):
+        return requirements
+    text = bundle.read_text(LOCK_FILE)
+    facts = lock_facts(text)
+    if facts is None:
+        return replace(requirements, warnings=(*requirements.warnings, _FOREIGN_LOCK.at(Location(LOCK_FILE))))
+    if refusal := stale(facts, requirements_digest(bundle, requirements), python):
+        raise RequirementsError(refusal.at(Location(LOCK_FILE)), warnings=requirements.warnings)
+    return locked(requirements, read_lock(bundle, text, python))
+
+
+def read_lock(bundle: Bundle, text: str, python: str | None) -> Requirements:
+    """The lines of a lock's text, checked like those of any requirements file.
+
+    Raises:
+        RequirementsError: with every line that cannot be installed or has no hash.
+    """
+    reading = _Reading(bundle, Target(python))
+    reading.read_text(text, LOCK_FILE, constraint=False, above=())
+    found = reading.result(lock=True)
+    problems = [_NO_HASH.at(where) for where in without_hash(found)]
+    if problems:
+        raise RequirementsError(problems)
+    return found
+
+
+def _read_written(bundle: Bundle, python: str | None) -> Requirements:
     if not bundle.has(REQUIREMENTS_FILE):
         return Requirements(warnings=(_no_file(bundle),))
     reading = _Reading(bundle, Target(python))
@@ -71,7 +109,14 @@ class _Reading:
             return
         self._read[file, constraint] = None
         try:
-            for line in logical_lines(decode(self._bundle.read_bytes(file))):
+            self.read_text(decode(self._bundle.read_bytes(file)), file, constraint=constraint, above=above)
+        except Refusal as refusal:
+            self._problems.append(refusal.at(Location(file)))
+
+    def read_text(self, text: str, file: str, *, constraint: bool, above: tuple[str, ...]) -> None:
+        """Read the text of a file; what cannot be read at all becomes a problem of it."""
+        try:
+            for line in logical_lines(text):
                 self._count += 1
                 if self._count > MOST_LINES:
                     raise Refusal("too-long", f"there are more than {MOST_LINES} lines")
@@ -79,17 +124,19 @@ class _Reading:
         except Refusal as refusal:
             self._problems.append(refusal.at(Location(file)))
 
-    def result(self) -> Requirements:
-        """What was read.
+    def result(self, *, lock: bool = False) -> Requirements:
+        """What was read. A lock need not have a hash in every line, nor tell what else lies in the bundle.
 
         Raises:
             RequirementsError: there were problems.
         """
         self._contradictions()
-        self._missing_hashes()
+        if not lock:
+            self._missing_hashes()
         if self._problems:
             raise RequirementsError(self._problems, warnings=self._warnings)
-        self._unused_wheels()
+        if not lock:
+            self._unused_wheels()
         self._local_versions()
         sources = tuple(dict.fromkeys(file for file, _ in self._read))
         return Requirements(
@@ -112,7 +159,7 @@ class _Reading:
         hashes = tuple(options.pop("hashes", ()))
         for unsafe in ("install_options", "global_options"):
             if options.pop(unsafe, None):
-                refuse(_build_option(unsafe))
+                refuse(build_option(f"--{unsafe.replace('_', '-').removesuffix('s')}"))
         editables = options.pop("editables", [])
         for included, as_constraint in (
             *((path, constraint) for path in options.pop("requirements", [])),
@@ -171,7 +218,11 @@ class _Reading:
         elif written.startswith(("/", "~")) or path == ".." or path.startswith("../"):
             refuse(Refusal("outside-bundle", f"`{shown}` lies outside the bundle", next_step="put it into `.mdai`"))
         elif not self._bundle.has(path):
-            texts = [member.path for member in self._bundle.members if member.path.endswith((".txt", ".in"))][:500]
+            texts = [
+                member.path
+                for member in self._bundle.members
+                if member.path.endswith((".txt", ".in")) and member.path != file
+            ][:500]
             by_name = {posixpath.basename(text): text for text in texts}
             near = get_close_matches(posixpath.basename(path), by_name, n=1)
             relative = posixpath.relpath(by_name[near[0]], posixpath.dirname(file)) if near else None
@@ -282,6 +333,12 @@ class _Reading:
         self._warnings.append(warning.at(where))
 
 
+_FOREIGN_LOCK = Refusal(
+    "foreign-lock",
+    "this lock was not written by `mdai-build lock`; it is not used",
+    next_step="run `mdai-build lock` on the model, or take the file out",
+)
+_NO_HASH = Refusal("hash", "this line of the lock has no hash", next_step=RENEW)
 _EDITABLE = Refusal(
     "editable",
     "`-e` is read as if it were not there: an image has a copy of the package installed",
@@ -296,14 +353,6 @@ def _version(line: Requirement) -> Version | str:
         return Version(text)
     except InvalidVersion:
         return text
-
-
-def _build_option(name: str) -> Refusal:
-    return Refusal(
-        "build-option",
-        f"`--{name.replace('_', '-').removesuffix('s')}` runs the package's own setup with arguments of the bundle",
-        next_step="build a wheel with these options, and put that into `.mdai`",
-    )
 
 
 def _beside_package(names: Iterable[str]) -> Refusal:

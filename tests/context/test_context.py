@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import tomli
 
 from mdai_build.bundle import UnpackedBundle, read_bundle, unpack_bundle
 from mdai_build.context import write_context
@@ -44,11 +45,16 @@ def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
         code=tuple(file.path for file in unpacked.files if file.path != "weights.bin"),
         requirements_text="./.mdai/tool.whl\n",
         constraints_text="",
+        installer="uv",
         installer_arguments=(),
         vcs_requirements=(),
+        build_requirements=(),
+        builds_from_source=True,
         requirement_files=(".mdai/tool.whl",),
         index_url=None,
         extra_index_urls=(),
+        netrc=False,
+        wheels=False,
         ca_bundle="none",
         labels=(("a", "b"),),
     )
@@ -69,6 +75,15 @@ def test_everything_that_the_dockerfile_copies_is_there(unpacked: UnpackedBundle
     assert "_mdai/pins/preinstalled/py37.txt" not in files
     assert "_mdai/runtime/mdai_runtime/contract.py" in files
     assert files["Dockerfile"].startswith(b"# Made by mdai-build")
+
+
+def test_build_needs_that_packages_do_not_tell_are_there_for_uv(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    needs = (("old-tool", "numpy==1.23.3"), ("other", "Cython"), ("old-tool", "Cython"))
+    write_context(dataclasses.replace(plan_for(unpacked), build_requirements=needs), unpacked, tmp_path / "context")
+    settings = tomli.loads((tmp_path / "context/_mdai/requirements/_uv.toml").read_text())
+    assert settings == {
+        "extra-build-dependencies": {"old-tool": ["numpy==1.23.3", "Cython"], "other": ["Cython"]},
+    }
 
 
 def test_bytes_are_shared_and_execute_bits_kept(unpacked: UnpackedBundle, tmp_path: Path) -> None:

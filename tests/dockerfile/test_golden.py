@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.dockerfile import render_dockerfile
+from mdai_build.dockerfile import render_dockerfile, render_lock_dockerfile
 from mdai_build.parents import Parent
 from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
 
@@ -29,11 +29,16 @@ BASE = BuildPlan(
     code=(".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt"),
     requirements_text="",
     constraints_text="",
+    installer="uv",
     installer_arguments=(),
     vcs_requirements=(),
+    build_requirements=(),
+    builds_from_source=False,
     requirement_files=(),
     index_url=None,
     extra_index_urls=(),
+    netrc=False,
+    wheels=False,
     ca_bundle="none",
     labels=(("org.opencontainers.image.title", "lungs"), ("io.mdai-build.bundle.digest", "sha256:00")),
 )
@@ -50,17 +55,36 @@ PLANS = {
         requirements_text="scikit-image==0.21.0\n",
         installer_arguments=("--pre",),
         vcs_requirements=("git+https://example.org/tool.git@v1",),
+        builds_from_source=True,
+        netrc=True,
         index_url="https://index.example/simple",
-        extra_index_urls=("https://more.example/simple",),
+        extra_index_urls=("https://more.example/simple", "http://plain.example:8080/simple"),
         ca_bundle="secret",
     ),
     "rendered-to-a-folder": dataclasses.replace(BASE, ca_bundle="file", requirements_text="pillow\n"),
+    "from-a-folder-of-wheels-by-pip": dataclasses.replace(
+        BASE,
+        requirements_text="pillow\n",
+        installer="pip",
+        builds_from_source=True,
+        index_url="https://index.example/simple",
+        wheels=True,
+    ),
+    "for-a-lock": dataclasses.replace(
+        BASE,
+        requirements_text="tool @ git+https://example.org/tool.git@v1\n",
+        installer_arguments=("--generate-hashes",),
+        ca_bundle="secret",
+        lock_preferences="numpy==1.23.3\n",
+    ),
     "custom": dataclasses.replace(
         BASE,
         parent=Parent("custom", "mdai-parent", None, (), "the bundle's own .mdai/Dockerfile"),
         python=None,
         interpreter="python3",
         author_dockerfile="FROM debian:12 AS mdai-parent\nRUN apt-get update\n",
+        vcs_requirements=("git+https://example.org/tool.git@v1",),
+        builds_from_source=True,
     ),
     "nvidia": dataclasses.replace(
         BASE,
@@ -72,14 +96,18 @@ PLANS = {
 }
 
 
+def render(name: str, plan: BuildPlan) -> str:
+    return render_lock_dockerfile(plan) if name == "for-a-lock" else render_dockerfile(plan)
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_the_whole_dockerfile(name: str) -> None:
-    assert render_dockerfile(PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    assert render(name, PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_same_plan_renders_to_the_same_bytes(name: str) -> None:
-    assert render_dockerfile(PLANS[name]) == render_dockerfile(dataclasses.replace(PLANS[name]))
+    assert render(name, PLANS[name]) == render(name, dataclasses.replace(PLANS[name]))
 
 
 def test_no_golden_file_is_left_over() -> None:
@@ -88,4 +116,4 @@ def test_no_golden_file_is_left_over() -> None:
 
 if __name__ == "__main__":
     for plan_name, plan in PLANS.items():
-        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render_dockerfile(plan), encoding="utf-8")
+        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render(plan_name, plan), encoding="utf-8")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import subprocess
 import sys
@@ -114,6 +115,15 @@ def test_an_untested_image_says_so(capsys: pytest.CaptureFixture[str], report: B
     assert "unchanged, not tested in 3.0 s" in capsys.readouterr().out
 
 
+def test_a_report_shows_each_change_of_a_preinstalled_package(
+    capsys: pytest.CaptureFixture[str], report: BuildReport
+) -> None:
+    changes = ("numpy 1.23.3 -> ==1.19.2 (.mdai/requirements.txt:1)", "pydicom 2.3.0 -> <2 (.mdai/requirements.txt:4)")
+    terminal.print_report(dataclasses.replace(report, overrides=changes))
+    shown = lines(capsys.readouterr().out)
+    assert [line for line in shown if " -> " in line] == [f"preinstalled  {changes[0]}", f"              {changes[1]}"]
+
+
 def test_standard_output_stays_free_for_json(capsys: pytest.CaptureFixture[str], report: BuildReport) -> None:
     terminal.print_report(report, to_stderr=True)
     assert report.smoke is not None
@@ -166,12 +176,17 @@ def test_print_checked(capsys: pytest.CaptureFixture[str]) -> None:
         "config": {"base_image": "py38", "device_type": "gpu", "cuda_version": "11.0"},
         "parent": {"reference": "gcr.io/x", "why": "asked for"},
         "requirements": ["numpy==1.19.2", "pillow"],
+        "overrides": ["numpy 1.23.3 -> ==1.19.2 (.mdai/requirements.txt:1)"],
     }
     terminal.print_checked(summary, ())
     shown = capsys.readouterr().out
     assert "model (zip, 4 files, 1.5 kB)" in shown
     assert "py38, gpu, CUDA 11.0" in shown
-    assert "numpy==1.19.2, pillow" in shown
+    assert "requirements  numpy==1.19.2, pillow" in shown
+    assert "preinstalled  numpy 1.23.3 -> ==1.19.2 (.mdai/requirements.txt:1)" in shown
+    terminal.print_checked({**summary, "lock": ".mdai/requirements.lock"}, ())
+    shown = capsys.readouterr().out
+    assert "2 packages, exactly as .mdai/requirements.lock says: numpy==1.19.2, pillow" in shown
 
 
 def test_no_colours_in_a_log(capsys: pytest.CaptureFixture[str], report: BuildReport) -> None:

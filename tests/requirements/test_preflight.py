@@ -1,124 +1,12 @@
-"""uv's reasons in our words. Recorded answers are those of uv 0.13; the last tests ask a real one."""
+"""What uv is asked, as files and a command line."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-import uv
+import tomli
 
-from mdai_build.requirements import (
-    Findings,
-    explain_failure,
-    preflight_command,
-    preflight_file,
-    read_requirements,
-)
-
-NO_SOLUTION = "error: No solution found when resolving dependencies\n  cause: "
-THEREFORE = "we can conclude that your requirements are unsatisfiable.\n"
-
-
-def explained(bundle, python: str, output: str) -> Findings:
-    return explain_failure(output, read_requirements(bundle, python), python)
-
-
-def test_a_package_without_wheels_for_this_python(bundle_of) -> None:
-    output = (
-        f"{NO_SOLUTION}Because tensorflow==2.2.0 has no wheels with a matching Python ABI tag (e.g., `cp310`) and you "
-        f"require tensorflow==2.2.0, {THEREFORE}\n"
-        "hint: You require CPython 3.10 (`cp310`), but we only found wheels for `tensorflow` (v2.2.0) with the "
-        "following Python ABI tags: `cp35m`, `cp36m`, `cp37m`, `cp38`\n"
-    )
-    (problem,) = explained(bundle_of("numpy\ntensorflow==2.2.0\n"), "3.10", output).problems
-    assert problem.code == "requirements.no-wheel"
-    assert problem.what == "tensorflow 2.2.0 has wheels for Python 3.5 to 3.8; this bundle asks for py310"
-    assert problem.next_step == "use base_image py38 or tensorflow>=2.8.0"
-    assert str(problem.where) == ".mdai/requirements.txt:2"
-    assert problem.details == output.strip()
-
-
-def test_an_open_line_of_which_no_version_fits(bundle_of) -> None:
-    output = (
-        f"{NO_SOLUTION}Because scikit-image==0.26.0rc0 has no wheels with a matching Python implementation tag (e.g., "
-        f"`cp38`) and you require scikit-image>=0.22, {THEREFORE}\n"
-        "hint: You require CPython 3.8 (`cp38`), but we only found wheels for `scikit-image` (v0.26.0rc0) with the "
-        "following Python implementation tags: `cp311`, `cp312`, `cp313`\n"
-    )
-    (problem,) = explained(bundle_of("scikit-image>=0.22\n"), "3.8", output).problems
-    assert problem.what == "no version that `scikit-image>=0.22` allows has a wheel for Python 3.8"
-    assert problem.next_step == "use a newer base_image, or an older scikit-image"
-
-
-@pytest.mark.parametrize(
-    ("line", "reason", "code", "words"),
-    [
-        ("nothere", "nothere was not found in the package registry and you require nothere", "no-package", "`nothere`"),
-        ("cv2", "cv2 was not found in the package registry and you require cv2", "no-package", "`opencv-python`"),
-        ("pkg==99", "there is no version of pkg==99 and you require pkg==99", "no-version", "pkg==99"),
-        ("torch==1.7.1+cu101", "there is no version of torch==1.7.1+cu101 and you require torch==1.7.1+cu101",
-         "no-version", "torch_stable.html"),
-        ("numpy==1.19.2", "numpy==1.19.2 has no usable wheels and you require numpy==1.19.2", "no-wheel",
-         "numpy>=2.1.0, the first with wheels for Python 3.13"),
-        ("pkg", "the requested Python version (>=3.13.0) does not satisfy Python<3.9 and pkg==2.0 depends on "
-         "Python<3.9, we can conclude that pkg==2.0 cannot be used. And because you require pkg==2.0",
-         "python-version", "pkg 2.0 needs Python <3.9"),
-    ],
-)  # fmt: skip
-def test_reasons(bundle_of, line: str, reason: str, code: str, words: str) -> None:
-    findings = explained(bundle_of(f"# x\n{line}\n"), "3.13", f"{NO_SOLUTION}Because {reason}, {THEREFORE}")
-    (problem,) = findings.problems
-    assert problem.code == f"requirements.{code}"
-    assert problem.where.line == 2
-    assert words in f"{problem.what} {problem.next_step}"
-
-
-def test_lines_that_contradict_through_a_dependency(bundle_of) -> None:
-    output = (
-        f"{NO_SOLUTION}Because pandas==2.0.3 depends on numpy{{python_full_version < '3.10'}}>=1.20.3 and you require "
-        "numpy==1.19.2, we can conclude that your requirements and pandas==2.0.3 are incompatible.\n"
-        f"         And because you require pandas==2.0.3, {THEREFORE}"
-    )
-    (problem,) = explained(bundle_of("six\nnumpy==1.19.2\npandas==2.0.3\n"), "3.8", output).problems
-    assert problem.code == "requirements.conflict"
-    assert "`numpy==1.19.2` (.mdai/requirements.txt:2), `pandas==2.0.3` (.mdai/requirements.txt:3)" in problem.what
-    assert "six" not in problem.what
-
-
-def test_what_would_be_built_from_source_is_a_doubt(bundle_of) -> None:
-    output = f"{NO_SOLUTION}Because sklearn has no usable wheels and you require sklearn, {THEREFORE}"
-    findings = explained(bundle_of("sklearn\n"), "3.8", output)
-    assert findings.problems == ()
-    assert [warning.code for warning in findings.warnings] == ["requirements.built-from-source"]
-
-
-def test_offline_is_no_problem_of_the_bundle(bundle_of) -> None:
-    output = (
-        "error: Request failed after 3 retries in 7.3s\n  cause: Failed to fetch: https://me:pw1234@index.example/numpy/\n"
-        "  cause: error sending request for url (https://me:pw1234@index.example/numpy/)\n  cause: tcp connect error\n"
-    )
-    findings = explained(bundle_of("numpy\n"), "3.8", output)
-    assert findings.problems == ()
-    (warning,) = findings.warnings
-    assert warning.code == "requirements.not-looked-up"
-    assert "index.example" in warning.what
-    assert "pw1234" not in f"{warning.what}{warning.details}"
-
-
-def test_an_address_that_is_not_there(bundle_of) -> None:
-    url = "https://host.example/pkg-1.0-py3-none-any.whl"
-    output = f"error: Failed to download\n  cause: HTTP status client error (404 Not Found) for url ({url})\n"
-    (problem,) = explained(bundle_of(f"numpy\n{url}\n"), "3.8", output).problems
-    assert problem.where.line == 2
-    assert "404 Not Found" in problem.what
-
-
-def test_words_that_are_not_known_are_passed_on(bundle_of) -> None:
-    (problem,) = explained(bundle_of("numpy\n"), "3.8", "error: something else entirely").problems
-    assert problem.code == "requirements.unresolvable"
-    assert problem.details == "error: something else entirely"
+from mdai_build.requirements import preflight_command, preflight_file, preflight_files, read_requirements
 
 
 def test_nothing_that_would_run_code_of_the_bundle_is_resolved(bundle_of) -> None:
@@ -128,44 +16,41 @@ def test_nothing_that_would_run_code_of_the_bundle_is_resolved(bundle_of) -> Non
     )
     requirements = read_requirements(bundle, "3.8")
     assert preflight_file(requirements) == "numpy\n"
-    command = preflight_command(requirements, "3.8", Path("uv"), Path("_install.txt"), Path("python3"))
-    assert "--no-build" in command
-    assert command[-1] == "_install.txt"
+    assert "--no-build" in preflight_command(requirements, "3.8", Path("uv"), Path("python3"))
 
 
-def ask(bundle, python: str, folder: Path) -> tuple[int, Findings]:
-    requirements = read_requirements(bundle, python)
-    for path in requirements.files:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(bundle.read_bytes(path))
-    file = folder / "_install.txt"
-    file.write_text(preflight_file(requirements))
-    command = preflight_command(requirements, python, Path(uv.find_uv_bin()), file, Path(sys.executable))
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    findings = explain_failure(done.stderr, requirements, python) if done.returncode else Findings()
-    return done.returncode, findings
+def test_source_packages_alone_leave_nothing_to_look_up(bundle_of) -> None:
+    assert (
+        preflight_file(read_requirements(bundle_of("-f https://a.example\ngit+https://host.example/p.git\n"), "3.8"))
+        == ""
+    )
 
 
-def wheels(*names: str) -> dict[str, bytes]:
-    """A folder of wheels. uv reads no more than the names of those that do not fit."""
-    return {f".mdai/wheels/{name}": b"" for name in names}
+def test_a_package_to_be_built_is_looked_up_by_its_wheel(bundle_of) -> None:
+    requirements = read_requirements(bundle_of("--no-binary numpy\n--only-binary scipy\nnumpy\n"), "3.8")
+    assert preflight_file(requirements) == "--only-binary scipy\nnumpy\n"
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("line", "python", "code", "words"),
-    [
-        ("mdai_old==1.0", "3.10", "no-wheel", "mdai-old 1.0 has wheels for Python 3.7 and 3.8"),
-        ("mdai_old==2.0", "3.8", "no-version", "no package index has mdai-old==2.0"),
-        ("mdai_gone", "3.8", "no-package", "`mdai-gone`"),
-        ("mdai_old>=1\nmdai_old<1", "3.8", "conflict", "`mdai_old<1`"),
-    ],
-)
-def test_a_real_uv(bundle_of, tmp_path: Path, line: str, python: str, code: str, words: str) -> None:
-    """Starts uv: its words change from version to version, and the recorded ones would not show it."""
-    files = wheels("mdai_old-1.0-cp37-cp37m-linux_x86_64.whl", "mdai_old-1.0-cp38-cp38-linux_x86_64.whl")
-    exit_code, findings = ask(bundle_of(f"--no-index\n-f wheels\n{line}\n", files), python, tmp_path / "preflight")
-    assert exit_code != 0
-    (problem,) = findings.problems
-    assert problem.code == f"requirements.{code}"
-    assert words in problem.what
+def test_a_wheel_that_one_parent_may_take_is_looked_around(bundle_of) -> None:
+    names = ("old-1.0-cp38-cp38-manylinux_2_17_x86_64.whl", "new-1.0-cp38-cp38-manylinux_2_35_x86_64.whl")
+    bundle = bundle_of("".join(f"./{name}\n" for name in names), {f".mdai/{name}": b"" for name in names})
+    assert preflight_file(read_requirements(bundle, "3.8"), "3.8") == f"./.mdai/{names[0]}\n"
+
+
+def test_preinstalled_versions_come_first(bundle_of) -> None:
+    files = preflight_files(read_requirements(bundle_of("numpy\n"), "3.8"), "3.8")
+    assert "numpy==1.23.3\n" in files["_resolved.txt"]
+    assert "pydicom==2.3.0\n" in files["_resolved.txt"]
+
+
+def test_indexes_are_those_of_the_settings_unless_the_bundle_names_its_own(bundle_of) -> None:
+    def indexes(text: str, *settings) -> list[tuple[str, bool]]:
+        config = preflight_files(read_requirements(bundle_of(text), "3.8"), "3.8", (), (), *settings)["_uv.toml"]
+        return [(index["url"], index["default"]) for index in tomli.loads(config).get("index", [])]
+
+    assert indexes("numpy\n") == [("https://pypi.org/simple", True)]
+    assert indexes("numpy\n", "https://a.example/s", ("https://b.example/s",)) == [
+        ("https://b.example/s", False),
+        ("https://a.example/s", True),
+    ]
+    assert indexes("-i https://c.example/s\nnumpy\n") == []

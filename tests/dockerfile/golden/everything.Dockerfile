@@ -7,81 +7,97 @@ FROM mdai-parent AS system
 USER root
 # For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
 ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
-ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt
+ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt CURL_CA_BUNDLE=/run/mdai/ca-bundle.crt
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # The libraries that opencv-python loads; most parents have them.
-RUN ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
-    { apt-get -o Acquire::Retries=3 update && \
-      DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install --yes --no-install-recommends libgl1 libglib2.0-0 && \
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
+    { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && \
+      DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends libgl1 libglib2.0-0 && \
       rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; }
+
+# Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
+# requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
+FROM system AS tools
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
+    { test -z "$missing" || \
+      { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends $missing; } || \
+      echo "these could not be had:$missing; a requirement that needs them will not install"; }
 
 # The model's conda environment, with the Python that base_image asks for.
 FROM system AS environment
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     conda create --yes --name mdai-env python=3.10 pip --override-channels --channel 'conda-forge' --channel 'o'"'"'channel' && \
     conda clean --all --yes
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7.
+# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_INDEX_URL="https://index.example/simple"
+ARG PIP_EXTRA_INDEX_URL="https://more.example/simple http://plain.example:8080/simple"
+ARG PIP_TRUSTED_HOST="plain.example:8080"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    --mount=type=cache,id=mdai-pip,target=/root/.cache/pip \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
+    --mount=type=cache,id=mdai-pip-mirror-example-base-cu113,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --disable-pip-version-check \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --index-url 'https://index.example/simple' --requirement /pins/uv.txt
+    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
-# The preinstalled packages that the interface document promises.
-FROM environment AS packages
+# The server, and its own packages in a folder that the model's environment does not see.
+FROM environment AS server
 # Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
 # read-only container could not keep it. As with pip, all indexes count alike.
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_DEFAULT_INDEX="https://index.example/simple"
-ARG UV_INDEX="https://more.example/simple"
+ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
-    --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
-    --requirement /pins/preinstalled/py310.txt
-
-# The server, and its own packages in a folder that the model's environment does not see.
-FROM environment AS server
-ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
-ARG UV_DEFAULT_INDEX="https://index.example/simple"
-ARG UV_INDEX="https://more.example/simple"
-RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
+    --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
     --target /opt/mdai/packages --requirement /pins/server/py310.txt
 COPY _mdai/runtime/ /opt/mdai/runtime/
 RUN /opt/conda/envs/mdai-env/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
 
-# Requirements that come by git, built to wheels here, so that neither git nor a key is needed in the image.
-FROM environment AS wheels
-RUN command -v git > /dev/null || \
-    { apt-get -o Acquire::Retries=3 update && apt-get -o Acquire::Retries=3 install --yes --no-install-recommends git; }
+# The preinstalled packages that the interface document promises.
+FROM environment AS packages
+ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_DEFAULT_INDEX="https://index.example/simple"
+ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    --mount=type=cache,id=mdai-pip,target=/root/.cache/pip \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
-    cd /requirements && \
-    /opt/conda/envs/mdai-env/bin/python -m pip wheel --disable-pip-version-check --no-deps --wheel-dir /wheels --index-url 'https://index.example/simple' --requirement _vcs.txt
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
+    --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
+    --requirement /pins/preinstalled/py310.txt
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
 WORKDIR /src
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv,target=/var/cache/uv \
+    --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
+    --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
-    --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --requirement _install.txt '--pre' /wheels/*.whl
+    HOME=/root CC=gcc CXX=g++ /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt --requirement _vcs.txt '--pre'
+# What is installed, written down; made anew when that changes, not when code or weights do.
+RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
+    --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    /opt/conda/envs/mdai-env/bin/python -I -B /run/mdai/sbom.py --server /run/mdai/server \
+    --preinstalled /pins/preinstalled/py310.txt /opt/mdai/sbom.cdx.json
 COPY --link --chown=1000:1000 _mdai/weights/ /src/lib/
 COPY --link --from=server /opt/mdai/ /opt/mdai/
 COPY --link --chown=1000:1000 _mdai/code/ /src/lib/

@@ -1,0 +1,101 @@
+"""Measures the install step: uv against pip in the same build, with an empty cache mount and with a warm one.
+
+The step is the one that installs a model's requirements on top of the preinstalled packages; its seconds are BuildKit's
+own. uv and pip take turns, so that both meet the same noise of machine and network. Medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from results import write_section
+
+from mdai_build.context import write_context
+from mdai_build.dockerfile import render_dockerfile
+from mdai_build.engine import connect
+from mdai_build.engine.connection import Engine
+from mdai_build.pipeline.build import plan_model
+from mdai_build.pipeline.check import check_model
+from mdai_build.settings import load_settings
+
+REQUIREMENTS = "pillow\nscikit-image\npydicom\n"
+DEPLOY = "class MDAIModel:\n    def predict(self, data):\n        return []\n"
+FLOORS = {"empty": 4, "warm": 8}
+
+
+@contextmanager
+def contexts(python: str) -> Iterator[dict[str, Path]]:
+    """A build context of the same model for each installer."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, "model")
+        (model / ".mdai").mkdir(parents=True)
+        (model / ".mdai" / "config.yaml").write_text(f"base_image: py{python.replace('.', '')}\n")
+        (model / ".mdai" / "requirements.txt").write_text(REQUIREMENTS)
+        (model / ".mdai" / "mdai_deploy.py").write_text(DEPLOY)
+        made = {}
+        for installer in ("uv", "pip"):
+            options = {"parent": "local", "installer": installer, "cache_folder": Path(folder, "cache")}
+            settings = load_settings(options)
+            unpacked, plan = plan_model(check_model(model, settings), settings, lambda text: None)
+            made[installer] = Path(folder, installer)
+            write_context(plan, unpacked, made[installer], render=render_dockerfile)
+        yield made
+
+
+def install_seconds(engine: Engine, context: Path, cache: str) -> float:
+    """Seconds of the install step, which is run anew with the cache mount of this name."""
+    dockerfile = context / "Dockerfile"
+    # Only the step that is measured: the stages before it stay cached.
+    before, model = dockerfile.read_text(encoding="utf-8").split("FROM packages AS model", 1)
+    model = re.sub(r"type=cache,id=[\w-]+", f"type=cache,id={cache}", model)
+    measured = context.parent / "Dockerfile.measured"
+    measured.write_text(f"{before}FROM packages AS model{model}", encoding="utf-8")
+    settings = load_settings({})
+    words = ["buildx", "build", "--progress=plain", "--target=model", "--no-cache-filter=model", f"--file={measured}"]
+    if settings.ca_bundle:
+        words.append(f"--secret=id=ca-bundle,src={settings.ca_bundle}")
+    command = engine.command(*words, "--output=type=cacheonly", str(context))
+    done = subprocess.run(
+        command, env=dict(engine.environment.values), capture_output=True, text=True, check=True, timeout=600
+    )
+    (vertex,) = set(re.findall(r"^#(\d+) \[model \d+/\d+\] RUN .*_install\.txt", done.stderr, re.M))
+    (seconds,) = re.findall(rf"^#{vertex} DONE (\d+\.\d+)s$", done.stderr, re.M)
+    return float(seconds)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--python", default="3.8")
+    words.add_argument("--rounds", type=int, default=5)
+    options = words.parse_args()
+    engine = connect(load_settings().engine_folder)
+    times: dict[tuple[str, str], list[float]] = {(i, c): [] for c in ("empty", "warm") for i in ("uv", "pip")}
+    with contexts(options.python) as made:
+        for installer, context in made.items():
+            install_seconds(engine, context, f"mdai-benchmark-{installer}-first")  # the stages before it
+        for _ in range(options.rounds):
+            cache = f"mdai-benchmark-{time.time_ns()}"
+            for state in ("empty", "warm"):
+                for installer, context in made.items():
+                    times[installer, state].append(install_seconds(engine, context, f"{cache}-{installer}"))
+    rows = []
+    for state, floor in FLOORS.items():
+        uv, pip = (statistics.median(times[installer, state]) for installer in ("uv", "pip"))
+        rows.append(
+            (f"{state} cache mount", f"at least {floor} times", f"{uv:.1f} s", f"{pip:.1f} s", f"{pip / uv:.1f}")
+        )
+        print(" | ".join(rows[-1]))
+    head = ("pillow + scikit-image + pydicom", "floor", "uv", "pip", "times faster")
+    write_section(f"The install step, Python {options.python}", head, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The command `inspect`: what an image is and holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mdai_build.cli.options import json_option, print_json, read_settings
+
+
+@click.command("inspect")
+@click.argument("image")
+@click.option("--sbom", is_flag=True, help="Print the bill of materials alone, CycloneDX JSON as the image holds it.")
+@json_option
+def inspect_command(image: str, sbom: bool, as_json: bool, **options: Any) -> None:
+    """Show what an image was built from and what is installed in it, without running it."""
+    from mdai_build.pipeline.inspect import inspect_image, sbom_of_image
+    from mdai_build.report.inspection import inspection_as_json, print_inspection
+
+    settings = read_settings(options)
+    if sbom:
+        click.echo(sbom_of_image(image, settings), nl=False)
+        return
+    found = inspect_image(image, settings)
+    if as_json:
+        print_json({"exit_code": 0, **inspection_as_json(found)})
+    else:
+        print_inspection(found)

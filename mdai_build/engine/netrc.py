@@ -1,0 +1,65 @@
+"""The netrc file of one build or one look at an index: made when needed, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from mdai_build.engine.process import Environment, run_quietly
+from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.logins import Login, netrc_text, read_netrc
+from mdai_build.settings import Settings
+
+
+@contextmanager
+def netrc_file(settings: Settings) -> Iterator[Path | None]:
+    """A netrc file with every login that the settings tell, for as long as the block lasts; None where there is none.
+
+    Only its owner can read it. A program finds it by the environment variable NETRC (uv, pip) or as `$HOME/.netrc`.
+
+    Raises:
+        UsageError: a login is incomplete, or cannot be written to such a file.
+    """
+    text = netrc_text(_logins(settings))
+    if not text:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:  # mode 0700
+        file = Path(folder, "netrc")
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(text, encoding="utf-8")
+        yield file
+
+
+def _logins(settings: Settings) -> tuple[Login, ...]:
+    """Those of addresses first, then the netrc file's; the keyring is asked for what is missing."""
+    written = read_netrc(settings.netrc) if settings.netrc else ()
+    return (*(_complete(login, written, settings) for login in settings.logins), *written)
+
+
+def _complete(login: Login, written: tuple[Login, ...], settings: Settings) -> Login:
+    if login.password is not None:
+        return login
+    for entry in written:
+        if (entry.host, entry.user) == (login.host, login.user):
+            return replace(login, password=entry.password)
+    if settings.keyring == "subprocess":
+        # As pip and uv do: the address first, then the host.
+        for service in (login.url, login.host):
+            answer = run_quietly(["keyring", "get", service, login.user], Environment(dict(os.environ)), secret=True)
+            if answer.exit_code == 0 and answer.output.strip():
+                return replace(login, password=answer.output.splitlines()[-1].strip())
+    raise UsageError(
+        Problem(
+            code="settings.no-password",
+            what=f"an address names a user for {login.host}, and no password is known for it",
+            where=Location("settings", key="index_url"),
+            expected="https://USER:PASSWORD@host/…, an entry in the file that the setting netrc names, or the setting "
+            'keyring = "subprocess" and a `keyring` command that knows it'
+            + ("" if settings.keyring == "disabled" else f" (`keyring get {login.url} USER` answered none)"),
+        )
+    )

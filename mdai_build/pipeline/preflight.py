@@ -1,0 +1,218 @@
+"""Asks package indexes, before anything is built, whether the requirements can be met; remembers what can."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mdai_build import __version__
+from mdai_build.bundle import Bundle
+from mdai_build.bundle.folder_source import FolderSource
+from mdai_build.config import ModelConfig
+from mdai_build.engine import Resolution, Resolver
+from mdai_build.errors import Location, Problem, RequirementsError
+from mdai_build.requirements import (
+    DECIDING,
+    RESOLVED_FILE,
+    Requirements,
+    advice,
+    explain_failure,
+    not_looked_up,
+    parse_resolved,
+    preflight_command,
+    preflight_file,
+    preflight_files,
+    preinstalled,
+)
+from mdai_build.settings import Settings
+
+REMEMBERED_SECONDS = 24 * 3600
+_MOST_ROUNDS = 25
+"""Of looking up again without what uv cannot find, so that all of it is told at once."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    text: str
+    """What uv wrote; empty where it could not look."""
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass
+class _Question:
+    """What is asked: everything that the answer depends on."""
+
+    bundle: Bundle
+    requirements: Requirements
+    python: str
+    settings: Settings
+    excluded: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Texts by name, for the folder that uv works in."""
+        settings = self.settings
+        return preflight_files(
+            self.requirements, self.python, self.excluded, self.kept, settings.index_url, settings.extra_index_urls
+        )
+
+    @property
+    def wheels(self) -> tuple[str, ...]:
+        """Members of the bundle that uv reads."""
+        return tuple(path for path in self.requirements.files if path.endswith(".whl"))
+
+    def key(self) -> str:
+        """Differs as soon as the answer might."""
+        command = preflight_command(self.requirements, self.python, Path("uv"), Path("python"))
+        lines = [(line.file, line.line, line.text) for line in self.requirements.lines]
+        parts = [__version__, version("uv"), command, self.files, lines, self._stamps()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _stamps(self) -> list[Any]:
+        """What changes when a wheel does; of an archive, all of it."""
+        source = self.bundle.source
+        places = [source.paths[path] for path in self.wheels] if isinstance(source, FolderSource) else []
+        if self.wheels and not places:
+            places = [self.bundle.origin]
+        stats = [place.stat() for place in places]
+        return [self.wheels, [(stat.st_size, stat.st_mtime_ns, stat.st_ino) for stat in stats]]
+
+    def write_files(self, folder: Path) -> None:
+        """Writes `files` into the folder."""
+        for name, text in self.files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+    def lay_out_wheels(self, folder: Path) -> None:
+        """Puts `wheels` into an empty folder."""
+        source = self.bundle.source
+        paths = {source.contents[path]: path for path in self.wheels}
+        for path in self.wheels:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, FolderSource):
+            for path in self.wheels:
+                (folder / path).symlink_to(source.paths[path].resolve())
+            return
+        for number, reader in source.stream(paths):
+            with (folder / paths[number]).open("wb") as target:
+                while part := reader.read(1024**2):
+                    target.write(part)
+
+
+def preflight(
+    bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings
+) -> tuple[Problem, ...]:
+    """Whether an installer could meet the requirements, as far as that can be told without building a package.
+
+    An answer that is good is remembered for a day in the cache folder, one that is not never is.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        RequirementsError: they cannot be met.
+    """
+    if settings.offline or config.python is None or not preflight_file(requirements, config.python):
+        return ()
+    question = _Question(bundle, requirements, config.python, settings)
+    memory = settings.cache_folder / "preflight" / f"{question.key()}.json"
+    answer = _remembered(memory)
+    if answer is None:
+        answer = _ask(question)
+        if answer.text:
+            _remember(memory, answer)
+    return (*answer.warnings, *advice(parse_resolved(answer.text), requirements, config))
+
+
+def _ask(question: _Question) -> _Answer:
+    resolver = Resolver.find(question.settings)
+    if resolver is None:
+        return _Answer("", (not_looked_up("uv, which would do so, is not installed"),))
+    with tempfile.TemporaryDirectory(prefix="mdai-build-") as name:
+        folder = Path(name)
+        question.lay_out_wheels(folder)
+        return _resolve(question, resolver, folder)
+
+
+def _resolve(question: _Question, resolver: Resolver, folder: Path) -> _Answer:
+    command = preflight_command(question.requirements, question.python, resolver.uv, Path(sys.executable))
+    warnings: dict[Problem, None] = {}
+    problems: dict[Problem, None] = {}
+
+    def ask() -> Resolution:
+        question.write_files(folder)
+        return resolver.resolve(command, folder, folder / RESOLVED_FILE)
+
+    for _ in range(_MOST_ROUNDS):
+        resolution = ask()
+        if not resolution.failure:
+            break
+        findings = explain_failure(resolution.failure, question.requirements, question.python)
+        warnings.update(dict.fromkeys(findings.warnings))
+        problems.update(dict.fromkeys(findings.problems))
+        new = [name for name in findings.without if name not in question.excluded]
+        if not new:
+            break
+        question.excluded += new
+    if problems:
+        raise RequirementsError(sorted(problems, key=_place), warnings=tuple(warnings))
+    if resolution.failure:
+        return _Answer("", tuple(warnings))
+    text = resolution.resolved
+    # uv changes a preinstalled package where another way is longer to find, and finds it or not by what else it saw.
+    # What could stay is taken to stay, so that nobody is warned of a version that is not installed in the end.
+    for pin in preinstalled(question.python):
+        if pin.name in DECIDING and f"{pin.name}=={pin.version}\n" not in text and f"{pin.name}==" in text:
+            question.kept.append(pin.name)
+            again = ask()
+            if again.failure:
+                question.kept.pop()
+            else:
+                text = again.resolved
+    return _Answer(text, tuple(warnings))
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    return (problem.where.file, problem.where.line or 0) if problem.where else ("", 0)
+
+
+def _remembered(memory: Path) -> _Answer | None:
+    try:
+        if time.time() - memory.stat().st_mtime > REMEMBERED_SECONDS:
+            return None
+        found = json.loads(memory.read_text(encoding="utf-8"))
+        warnings = [
+            Problem(**{**warning, "where": Location(**warning["where"]) if warning["where"] else None})
+            for warning in found["warnings"]
+        ]
+        return _Answer(found["resolved"], tuple(warnings))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remember(memory: Path, answer: _Answer) -> None:
+    """Keeps an answer; a cache folder that cannot be written to costs time only."""
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        for old in _outdated(memory.parent):
+            old.unlink(missing_ok=True)
+        text = json.dumps({"resolved": answer.text, "warnings": [asdict(warning) for warning in answer.warnings]})
+        with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False, encoding="utf-8") as file:
+            file.write(text)
+        Path(file.name).replace(memory)
+
+
+def _outdated(folder: Path) -> Iterator[Path]:
+    for file in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > REMEMBERED_SECONDS:
+                yield file
