@@ -4,8 +4,8 @@ from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_imag
 from mdai_build.engine.connection import Engine, connect, require_image
 from mdai_build.engine.container import RunOptions, running_container
 from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
-from mdai_build.engine.netrc import netrc_file
 from mdai_build.engine.parent import ensure_parent, stages_from
+from mdai_build.engine.secrets import netrc_file, proxy_file
 
 __all__ = [
     "BuildRequest",
@@ -21,6 +21,7 @@ __all__ = [
     "install_server_packages",
     "local_server",
     "netrc_file",
+    "proxy_file",
     "require_image",
     "running_container",
     "stages_from",

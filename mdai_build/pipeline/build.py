@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +83,7 @@ def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: 
     from mdai_build.context import write_context
 
     unpacked, plan = plan_model(checked, settings, tell, "file" if settings.ca_bundle else "none")
+    plan = replace(plan, secret_proxies=False)  # whoever builds the folder has proxies of their own
     write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
 
 
@@ -156,7 +157,7 @@ def _build(
 ) -> tuple[BuildResult, tuple[Problem, ...]]:
     """The built image, and what its user should know of how the requirements came to be installed."""
     from mdai_build.context import context_folder, write_context
-    from mdai_build.engine import build_image, netrc_file
+    from mdai_build.engine import build_image
 
     notes: list[Problem] = []
     attempt = _first_attempt(settings)
@@ -164,11 +165,11 @@ def _build(
     contexts = settings.cache_folder / "contexts"
     with (
         context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder,
-        netrc_file(settings) as netrc,
+        _secrets(settings) as secrets,
     ):
         while True:
             write_context(plan, unpacked, folder)
-            request = _request(folder, settings, netrc)
+            request = _request(folder, settings, secrets)
             try:
                 fresh = ("tools",) if attempt.fresh_tools else ()
                 return build_image(engine, replace(request, fresh=fresh), tell), tuple(notes)
@@ -191,15 +192,24 @@ def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> None:
         ensure_parent(engine, parent, tell)
 
 
-def _request(context: Path, settings: Settings, netrc: Path | None) -> BuildRequest:
+@contextlib.contextmanager
+def _secrets(settings: Settings) -> Iterator[tuple[tuple[str, Path], ...]]:
+    """The secrets of a build, by name, for as long as the block lasts."""
+    from mdai_build.engine import netrc_file, proxy_file
+
+    with netrc_file(settings) as netrc, proxy_file(settings) as proxies:
+        files = (("ca-bundle", settings.ca_bundle), ("netrc", netrc), ("proxies", proxies))
+        yield tuple((name, file) for name, file in files if file is not None)
+
+
+def _request(context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]) -> BuildRequest:
     from mdai_build.engine import BuildRequest
 
-    secrets = (("ca-bundle", settings.ca_bundle), ("netrc", netrc))
     return BuildRequest(
         context=context,
-        secrets=tuple((name, file) for name, file in secrets if file is not None),
+        secrets=secrets,
         contexts=(("mdai-wheels", settings.wheels),) if settings.wheels else (),
-        proxies=tuple(sorted(settings.proxies.items())),
+        proxies=() if settings.secret_proxies else tuple(sorted(settings.proxies.items())),
         network=settings.build_network,
         builder=settings.builder,
     )
@@ -215,7 +225,7 @@ def collect_wheels(path: Path, settings: Settings, folder: Path, tell: Tell) -> 
     """
     from mdai_build.context import context_folder, write_context
     from mdai_build.dockerfile import render_wheels_dockerfile
-    from mdai_build.engine import build_image, connect, netrc_file
+    from mdai_build.engine import build_image, connect
 
     checked = check_model(path, settings)
     engine = connect(settings.engine_folder)
@@ -226,9 +236,9 @@ def collect_wheels(path: Path, settings: Settings, folder: Path, tell: Tell) -> 
     wait = context_folder(
         settings.cache_folder / "wheels", checked.bundle, lambda: tell("waiting for another run of this bundle")
     )
-    with wait as context, netrc_file(settings) as netrc:
+    with wait as context, _secrets(settings) as secrets:
         write_context(plan, unpacked, context, render=render_wheels_dockerfile)
-        request = replace(_request(context, settings, netrc), target="wheels-folder", output=folder)
+        request = replace(_request(context, settings, secrets), target="wheels-folder", output=folder)
         try:
             build_image(engine, request, tell)
         except RequirementsError as failure:
