@@ -8,5 +8,5 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-for words in (["command_line.py"], ["server.py", "--python", "3.8"], ["server.py", "--python", "3.12"]):
+for words in (["command_line.py"], ["install.py"], ["server.py", "--python", "3.8"], ["server.py", "--python", "3.12"]):
     subprocess.run([sys.executable, str(HERE / words[0]), *words[1:]], check=True)

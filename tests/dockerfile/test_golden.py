@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.dockerfile import render_dockerfile
+from mdai_build.dockerfile import render_dockerfile, render_wheels_dockerfile
 from mdai_build.parents import Parent
 from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
 
@@ -91,9 +91,18 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("name", PLANS)
+WHEELS = "to-fill-a-folder-of-wheels"
+
+
+def rendered(name: str) -> str:
+    if name == WHEELS:
+        return render_wheels_dockerfile(dataclasses.replace(PLANS["everything"], installer="pip"))
+    return render_dockerfile(PLANS[name])
+
+
+@pytest.mark.parametrize("name", [*PLANS, WHEELS])
 def test_the_whole_dockerfile(name: str) -> None:
-    assert render_dockerfile(PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    assert rendered(name) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -102,9 +111,9 @@ def test_the_same_plan_renders_to_the_same_bytes(name: str) -> None:
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {file.stem for file in GOLDEN.iterdir()} == set(PLANS)
+    assert {file.stem for file in GOLDEN.iterdir()} == {*PLANS, WHEELS}
 
 
 if __name__ == "__main__":
-    for plan_name, plan in PLANS.items():
-        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render_dockerfile(plan), encoding="utf-8")
+    for each in (*PLANS, WHEELS):
+        (GOLDEN / f"{each}.Dockerfile").write_text(rendered(each), encoding="utf-8")

@@ -33,7 +33,7 @@ def in_folder(folder: Path, secrets: Iterable[bytes]) -> list[str]:
 
 
 def in_image(client: docker.DockerClient, image: str, secrets: Iterable[bytes]) -> tuple[list[str], set[str]]:
-    """What of an image holds a secret (files of any layer, parts of its description), and the paths of all its files."""
+    """What of an image holds a secret (files of any layer, parts of its description); the paths of all its files."""
     wanted = tuple(secrets)
     described: dict[str, Any] = {
         "description": client.api.inspect_image(image),
