@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 for words in (
     ["command_line.py"],
     ["preflight.py"],
+    ["install.py"],
     ["server.py", "--python", "3.8"],
     ["server.py", "--python", "3.12"],
 ):

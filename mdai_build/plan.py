@@ -87,6 +87,9 @@ class BuildPlan:
     """Addresses without credentials: those are in the netrc file."""
     netrc: bool
     """Whether the install steps are given a secret of the build named `netrc`: names and passwords by host."""
+    secret_proxies: bool
+    """Whether the steps that use a network are given a secret named `proxies`, a shell file that sets the proxies'
+    variables. As build arguments, which Docker knows by itself, they would be in the builder's own records."""
     wheels: bool
     """Whether everything is installed from a folder of wheels, the build context named `mdai-wheels`, and no index."""
     ca_bundle: CaBundle
@@ -165,6 +168,7 @@ def make_plan(
         index_url=settings.index_url,
         extra_index_urls=settings.extra_index_urls,
         netrc=bool(settings.netrc or settings.logins),
+        secret_proxies=settings.secret_proxies,
         wheels=settings.wheels is not None,
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),

@@ -83,6 +83,11 @@ class Settings(BaseModel):
     _logins: tuple[Login, ...] = PrivateAttr(())
 
     @property
+    def secret_proxies(self) -> bool:
+        """Whether a proxy's address carries a login."""
+        return any(take_login(url)[1] for url in self.proxies.values())
+
+    @property
     def logins(self) -> tuple[Login, ...]:
         """Names and passwords that were given in addresses, which no longer hold them."""
         return self._logins

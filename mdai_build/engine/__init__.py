@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mdai_build.engine.container import RunOptions, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
-    from mdai_build.engine.netrc import netrc_file
     from mdai_build.engine.parent import ensure_parent
     from mdai_build.engine.resolver import Resolution, Resolver
+    from mdai_build.engine.secrets import netrc_file, proxy_file
 
 _MODULES = {
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
@@ -25,9 +25,9 @@ _MODULES = {
     "container": ("RunOptions", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
-    "netrc": ("netrc_file",),
     "parent": ("ensure_parent",),
     "resolver": ("Resolution", "Resolver"),
+    "secrets": ("netrc_file", "proxy_file"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -51,6 +51,7 @@ __all__ = [
     "local_server",
     "look_into",
     "netrc_file",
+    "proxy_file",
     "require_image",
     "running_container",
 ]

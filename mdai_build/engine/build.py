@@ -254,6 +254,15 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
                 details="\n".join(dict.fromkeys([*log.split("\n"), *progress.rest])).strip() or None,
             )
         )
+    if "no space left on device" in log.lower():
+        return UnavailableError(
+            Problem(
+                code="engine.disk-full",
+                what=f"the disk of the engine is full; it was at this step: {name}",
+                next_step="see `docker system df`; `docker builder prune` frees what the build cache holds",
+                details=log,
+            )
+        )
     if found := _LOGIN.search(log):
         return UnavailableError(
             Problem(

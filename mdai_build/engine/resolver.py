@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdai_build.engine.netrc import netrc_file
+from mdai_build.engine.secrets import netrc_file
 from mdai_build.engine.process import Answer, Environment, run_quietly
 from mdai_build.settings import Settings
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +94,7 @@ def render_model(checked: CheckedModel, settings: Settings, folder: Path, tell: 
             )
         )
     unpacked, plan = plan_model(checked, settings, tell, "file" if settings.ca_bundle else "none")
+    plan = replace(plan, secret_proxies=False)  # whoever builds the folder has proxies of their own
     new = not folder.exists()
     try:
         write_context(plan, unpacked, folder, ca_bundle=settings.ca_bundle, share=False)
@@ -207,19 +208,19 @@ def _build(
     """The built image, and what its user should know of how the requirements came to be installed."""
     from mdai_build.context import context_folder, write_context
     from mdai_build.dockerfile import author_line
-    from mdai_build.engine import build_image, netrc_file
+    from mdai_build.engine import build_image
 
     notes: list[Problem] = []
     attempt = _first_attempt(settings)
     contexts = settings.cache_folder / "contexts"
     with (
         context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder,
-        netrc_file(settings) as netrc,
+        _secrets(settings) as secrets,
     ):
         while True:
             write_context(plan, unpacked, folder)
             request = replace(
-                _request(folder, settings, netrc),
+                _request(folder, settings, secrets),
                 author_line=author_line(plan),
                 labels=((CONTENT_LABEL, digest),),
                 no_cache=no_cache,
@@ -238,15 +239,24 @@ def _build(
                 plan = _plan(checked, unpacked, settings, attempt)
 
 
-def _request(context: Path, settings: Settings, netrc: Path | None) -> BuildRequest:
+@contextlib.contextmanager
+def _secrets(settings: Settings) -> Iterator[tuple[tuple[str, Path], ...]]:
+    """The secrets of a build, by name, for as long as the block lasts."""
+    from mdai_build.engine import netrc_file, proxy_file
+
+    with netrc_file(settings) as netrc, proxy_file(settings) as proxies:
+        files = (("ca-bundle", settings.ca_bundle), ("netrc", netrc), ("proxies", proxies))
+        yield tuple((name, file) for name, file in files if file is not None)
+
+
+def _request(context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]) -> BuildRequest:
     from mdai_build.engine import BuildRequest
 
-    secrets = (("ca-bundle", settings.ca_bundle), ("netrc", netrc))
     return BuildRequest(
         context=context,
-        secrets=tuple((name, file) for name, file in secrets if file is not None),
+        secrets=secrets,
         contexts=(("mdai-wheels", settings.wheels),) if settings.wheels else (),
-        proxies=tuple(sorted(settings.proxies.items())),
+        proxies=() if settings.secret_proxies else tuple(sorted(settings.proxies.items())),
         network=settings.build_network,
         builder=settings.builder,
     )
@@ -292,15 +302,15 @@ def build_files(
         MdaiBuildError: the parent cannot be had, or a step failed.
     """
     from mdai_build.context import context_folder, write_context
-    from mdai_build.engine import build_image, netrc_file
+    from mdai_build.engine import build_image
 
     _ensure_parents(engine, plan, tell)
     wait = context_folder(
         settings.cache_folder / target, checked.bundle, lambda: tell("waiting for another run of this bundle")
     )
-    with wait as context, netrc_file(settings) as netrc:
+    with wait as context, _secrets(settings) as secrets:
         write_context(plan, unpacked, context, render=render)
-        request = replace(_request(context, settings, netrc), target=target, output=output, fresh=fresh)
+        request = replace(_request(context, settings, secrets), target=target, output=output, fresh=fresh)
         try:
             build_image(engine, request, tell)
         except RequirementsError as failure:

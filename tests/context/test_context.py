@@ -54,6 +54,7 @@ def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
         index_url=None,
         extra_index_urls=(),
         netrc=False,
+        secret_proxies=False,
         wheels=False,
         ca_bundle="none",
         labels=(("a", "b"),),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.dockerfile import render_dockerfile, render_lock_dockerfile
+from mdai_build.dockerfile import render_dockerfile, render_lock_dockerfile, render_wheels_dockerfile
 from mdai_build.parents import Parent
 from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
 
@@ -38,6 +38,7 @@ BASE = BuildPlan(
     index_url=None,
     extra_index_urls=(),
     netrc=False,
+    secret_proxies=False,
     wheels=False,
     ca_bundle="none",
     labels=(("org.opencontainers.image.title", "lungs"), ("io.mdai-build.bundle.digest", "sha256:00")),
@@ -57,6 +58,7 @@ PLANS = {
         vcs_requirements=("git+https://example.org/tool.git@v1",),
         builds_from_source=True,
         netrc=True,
+        secret_proxies=True,
         index_url="https://index.example/simple",
         extra_index_urls=("https://more.example/simple", "http://plain.example:8080/simple"),
         ca_bundle="secret",
@@ -96,24 +98,29 @@ PLANS = {
 }
 
 
-def render(name: str, plan: BuildPlan) -> str:
-    return render_lock_dockerfile(plan) if name == "for-a-lock" else render_dockerfile(plan)
+WHEELS = "to-fill-a-folder-of-wheels"
 
 
-@pytest.mark.parametrize("name", PLANS)
+def rendered(name: str) -> str:
+    if name == WHEELS:
+        return render_wheels_dockerfile(dataclasses.replace(PLANS["everything"], installer="pip"))
+    return render_lock_dockerfile(PLANS[name]) if name == "for-a-lock" else render_dockerfile(PLANS[name])
+
+
+@pytest.mark.parametrize("name", [*PLANS, WHEELS])
 def test_the_whole_dockerfile(name: str) -> None:
-    assert render(name, PLANS[name]) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
+    assert rendered(name) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_same_plan_renders_to_the_same_bytes(name: str) -> None:
-    assert render(name, PLANS[name]) == render(name, dataclasses.replace(PLANS[name]))
+    assert render_dockerfile(PLANS[name]) == render_dockerfile(dataclasses.replace(PLANS[name]))
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {file.stem for file in GOLDEN.iterdir()} == set(PLANS)
+    assert {file.stem for file in GOLDEN.iterdir()} == {*PLANS, WHEELS}
 
 
 if __name__ == "__main__":
-    for plan_name, plan in PLANS.items():
-        (GOLDEN / f"{plan_name}.Dockerfile").write_text(render(plan_name, plan), encoding="utf-8")
+    for each in (*PLANS, WHEELS):
+        (GOLDEN / f"{each}.Dockerfile").write_text(rendered(each), encoding="utf-8")

@@ -110,3 +110,23 @@ def test_a_builder_that_says_nothing_but_an_error_is_told_with_it() -> None:
 def test_a_network_that_fails_is_no_fault_of_the_requirements(line: str) -> None:
     log = f"#5 1.1 {line}\n#5 ERROR: exit code: 2\n"
     assert isinstance(build_failure(read(PRINTED + log)), UnavailableError)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  cause: HTTP status client error (401 Unauthorized) for url (https://index.test/simple/pillow/)",
+        "Could not fetch URL https://index.test/simple/uv/: 401 Client Error: Unauthorized for url: https://index.test",
+        "fatal: Authentication failed for 'https://git.test/tool.git/'",
+        "OSError: Tunnel connection failed: 407 Proxy Authentication Required",
+    ],
+)
+def test_a_login_that_is_missing_or_wrong_is_told_as_one(line: str) -> None:
+    failure = build_failure(read(PRINTED + f"#5 1.1 {line}\n#5 ERROR: exit code: 2\n"))
+    assert isinstance(failure, UnavailableError) and failure.problems[0].code == "engine.login-refused"
+
+
+def test_a_full_disk_is_told_as_one() -> None:
+    line = "error: failed to copy numpy: No space left on device (os error 28)"
+    failure = build_failure(read(PRINTED + f"#5 1.1 {line}\n#5 ERROR: exit code: 2\n"))
+    assert isinstance(failure, UnavailableError) and failure.problems[0].code == "engine.disk-full"

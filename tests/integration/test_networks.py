@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shlex
@@ -13,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker
+import docker.errors
 import pytest
 import trustme
 from harness.loopback import git_server
 from harness.packing import write_wheel
 from harness.private import Account, private_files, private_git, private_proxy
 from harness.runner import Run, run_command
-from harness.secrets import files_in_image, in_bytes, in_folder, in_image, shapes
+from harness.secrets import in_bytes, in_folder, in_image, shapes
 
 PARENT = "mdai-build/parent:local-cpu"
 LEAN = "mdai-build-test/lean-parent:latest"
@@ -59,13 +61,22 @@ PyMODINIT_FUNC PyInit_{name}(void) {{ return PyModule_Create(&module); }}
 # Different hosts, since a netrc file knows no ports: 127.0.0.1 and localhost here, names of the proxy's below.
 INDEX = Account("robot", "index/secret:7Qz@3%")
 GIT = Account("committer", "git-secret-Xk29fQ")
-PROXY = Account("passer", "proxy-secret-Wm48dT")
+PROXY = Account("passer", "proxy-secret-Jd63kP")
 
 
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of these tests' own, to be searched for secrets."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def no_image_stays(engine: docker.DockerClient) -> Iterator[None]:
+    """Takes the tags of these tests away, whatever became of them."""
+    yield
+    for name in ("private", "proxied", "offline"):
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.images.remove(f"mdai-build-test/{name}:latest", force=True)
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +159,13 @@ def assert_nowhere(
 ) -> None:
     """No secret, and no file that would carry one, is in the image, in what was printed, or on disk."""
     secrets = tuple(shape for account in accounts for shape in shapes(account.user, account.password))
-    assert in_image(engine, image, secrets) == []
+    found, paths = in_image(engine, image, secrets)
+    assert found == []
+    assert paths and not {path for path in paths if path.endswith((".netrc", "ca-bundle.crt", "mdai/proxies"))}
     assert not in_bytes(str(run).encode(), secrets)
     assert in_folder(cache, secrets) == []
     assert in_folder(place / "tmp", secrets) == []
     assert run.left == ()
-    assert not {path for path in files_in_image(engine, image) if path.endswith((".netrc", "ca-bundle.crt"))}
 
 
 def test_a_private_index_and_git_behind_tls_and_passwords(
@@ -196,7 +208,6 @@ assert not [tool for tool in {tools} if shutil.which(tool)]
 
         tag = "mdai-build-test/private:latest"
         assert_nowhere(engine, tag, run, own_cache, tmp_path, [INDEX, GIT])
-        engine.images.remove(tag, force=True)
 
     # On another port, since a login is no part of what the engine's cache goes by.
     with private_files(packages, INDEX, server) as index:
@@ -245,10 +256,9 @@ def test_a_proxy_that_asks_for_a_password(
         assert any("python-3.8" in path for path in conda.answered)
     tag = "mdai-build-test/proxied:latest"
     assert_nowhere(engine, tag, run, own_cache, tmp_path, [INDEX, PROXY])
-    engine.images.remove(tag, force=True)
 
 
-def test_no_network_at_all(engine: docker.DockerClient, packages: Path, own_cache: Path, tmp_path: Path) -> None:
+def test_no_network_at_all(packages: Path, own_cache: Path, tmp_path: Path) -> None:
     """From a folder of wheels; addresses in the requirements are left aside, and what they name is found by name."""
     requirements = (
         "--extra-index-url http://127.0.0.1:9/simple\n-f http://127.0.0.1:9/page.html\n"
@@ -258,4 +268,3 @@ def test_no_network_at_all(engine: docker.DockerClient, packages: Path, own_cach
     model = make_model(tmp_path / "offline", requirements, checks)
     run = build(model, tmp_path, own_cache, {}, "--wheels", str(packages), "--network", "none")
     assert run.exit_code == 0, str(run)
-    engine.images.remove("mdai-build-test/offline:latest", force=True)

@@ -12,7 +12,8 @@ ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt 
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # The libraries that opencv-python loads; most parents have them.
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    . /run/mdai/proxies && ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
     { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && \
       DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends libgl1 libglib2.0-0 && \
       rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; }
@@ -21,7 +22,8 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 # requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
 FROM system AS tools
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
-    missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    . /run/mdai/proxies && missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
     { test -z "$missing" || \
       { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends $missing; } || \
       echo "these could not be had:$missing; a requirement that needs them will not install"; }
@@ -29,8 +31,9 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 # The model's conda environment, with the Python that base_image asks for.
 FROM system AS environment
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
-    conda create --yes --name mdai-env python=3.10 pip --override-channels --channel 'conda-forge' --channel 'o'"'"'channel' && \
+    . /run/mdai/proxies && conda create --yes --name mdai-env python=3.10 pip --override-channels --channel 'conda-forge' --channel 'o'"'"'channel' && \
     conda clean --all --yes
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
@@ -42,10 +45,11 @@ ARG PIP_INDEX_URL="https://index.example/simple"
 ARG PIP_EXTRA_INDEX_URL="https://more.example/simple http://plain.example:8080/simple"
 ARG PIP_TRUSTED_HOST="plain.example:8080"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=cache,id=mdai-pip-mirror-example-base-cu113,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
+    . /run/mdai/proxies && /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
     --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
     { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
@@ -58,11 +62,12 @@ ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_
 ARG UV_DEFAULT_INDEX="https://index.example/simple"
 ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
+    . /run/mdai/proxies && /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
     --target /opt/mdai/packages --requirement /pins/server/py310.txt
 COPY _mdai/runtime/ /opt/mdai/runtime/
 RUN /opt/conda/envs/mdai-env/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
@@ -74,23 +79,25 @@ ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_
 ARG UV_DEFAULT_INDEX="https://index.example/simple"
 ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
+    . /run/mdai/proxies && /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
     --requirement /pins/preinstalled/py310.txt
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
 WORKDIR /src
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
-    cd /requirements && \
+    . /run/mdai/proxies && cd /requirements && \
     HOME=/root CC=gcc CXX=g++ /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt --requirement _vcs.txt '--pre'
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \

@@ -6,8 +6,9 @@ import base64
 import gzip
 import io
 import tarfile
+import tempfile
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,52 +32,46 @@ def in_folder(folder: Path, secrets: Iterable[bytes]) -> list[str]:
     return [str(file) for file in folder.rglob("*") if file.is_file() and in_bytes(file.read_bytes(), wanted)]
 
 
-def in_image(client: docker.DockerClient, image: str, secrets: Iterable[bytes]) -> list[str]:
-    """The files of any layer, and the parts of the image's description, that hold a secret."""
+def in_image(client: docker.DockerClient, image: str, secrets: Iterable[bytes]) -> tuple[list[str], set[str]]:
+    """What of an image holds a secret (files of any layer, parts of its description); the paths of all its files."""
     wanted = tuple(secrets)
     described: dict[str, Any] = {
         "description": client.api.inspect_image(image),
         "history": client.api.history(image),
     }
     found = [name for name, value in described.items() if in_bytes(repr(value).encode(), wanted)]
-    saved = io.BytesIO(b"".join(client.api.get_image(image)))
-    with tarfile.open(fileobj=saved) as archive:
-        for member in archive:
-            if not member.isfile():
-                continue
-            file = archive.extractfile(member)
-            assert file is not None
-            content = file.read()
-            if content[:2] == b"\x1f\x8b":  # as an engine with containerd's store keeps layers
-                content = gzip.decompress(content)
-            if in_bytes(content, wanted):
-                found += list(_members(content, wanted)) or [member.name]
-    return found
-
-
-def files_in_image(client: docker.DockerClient, image: str) -> set[str]:
-    """The paths of all files in all layers."""
-    saved = io.BytesIO(b"".join(client.api.get_image(image)))
     paths: set[str] = set()
-    with tarfile.open(fileobj=saved) as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
-            if file is None:
-                continue
-            try:
-                with tarfile.open(fileobj=io.BytesIO(file.read())) as layer:
-                    paths.update(entry.name for entry in layer)
-            except tarfile.ReadError:
-                continue  # the image's own JSON
-    return paths
-
-
-def _members(layer: bytes, wanted: tuple[bytes, ...]) -> Iterator[str]:
-    try:
-        with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+    with tempfile.TemporaryFile() as saved:
+        for chunk in client.api.get_image(image):
+            saved.write(chunk)
+        saved.seek(0)
+        with tarfile.open(fileobj=saved) as archive:
             for member in archive:
                 file = archive.extractfile(member) if member.isfile() else None
-                if in_bytes(member.name.encode(), wanted) or (file is not None and in_bytes(file.read(), wanted)):
-                    yield member.name
+                if file is None:
+                    continue
+                content = file.read()
+                if content[:2] == b"\x1f\x8b":  # as an engine with containerd's store keeps layers
+                    content = gzip.decompress(content)
+                files = _members(content, wanted if in_bytes(content, wanted) else ())
+                paths |= files.keys()
+                found += [path for path, holds in files.items() if holds]
+                if not files and in_bytes(content, wanted):
+                    found.append(member.name)
+    return found, paths
+
+
+def _members(layer: bytes, wanted: tuple[bytes, ...]) -> dict[str, bool]:
+    """The files of a layer, and whether each holds a secret; none if it is no layer but some JSON of the image."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+            return {
+                member.name: bool(wanted)
+                and (
+                    in_bytes(member.name.encode(), wanted)
+                    or (member.isreg() and in_bytes(archive.extractfile(member).read(), wanted))  # type: ignore[union-attr]
+                )
+                for member in archive
+            }
     except tarfile.ReadError:
-        return
+        return {}

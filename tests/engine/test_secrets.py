@@ -1,14 +1,18 @@
-"""The netrc file of a build: from addresses, a file, the keyring; for its owner alone, and gone afterwards."""
+"""Files with secrets: logins from addresses, a file, the keyring, and proxies; their owner's alone, gone afterwards."""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from mdai_build.engine import netrc_file
+from mdai_build.engine import BuildRequest, netrc_file, proxy_file
+from mdai_build.engine.build import _command
+from mdai_build.engine.connection import Engine
+from mdai_build.engine.process import Environment
 from mdai_build.errors import UsageError
 from mdai_build.settings import Settings, load_settings
 
@@ -75,3 +79,25 @@ def test_the_keyring_is_asked_when_the_settings_say_so(tmp_path: Path, monkeypat
     with netrc_file(settings) as file:
         assert file is not None and file.read_text() == "machine a.test login u password from-the-keyring\n"
     assert asked.read_text().splitlines() == ["get https://a.test/simple u", "get a.test u"]
+
+
+@pytest.mark.process
+def test_a_shell_reads_the_proxies_as_they_were_given(tmp_path: Path) -> None:
+    given = {"https_proxy": "http://u:it's$HOME@proxy.test:3128", "no_proxy": "localhost,.test"}
+    with proxy_file(settings_for(tmp_path, proxies=given)) as file:
+        assert file is not None and stat.S_IMODE(file.stat().st_mode) == 0o600
+        script = f". {file} && env"
+        shown = subprocess.run(["sh", "-c", script], env={}, capture_output=True, text=True, check=True).stdout
+    assert set(shown.splitlines()) >= {f"{name}={value}" for name, value in given.items()}
+    assert f"HTTPS_PROXY={given['https_proxy']}" in shown.splitlines()
+    assert not file.exists()
+
+
+def test_proxies_without_a_login_need_no_file_and_stand_on_no_command_line(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, proxies={"https_proxy": "http://proxy.test:3128"})
+    with proxy_file(settings) as file:
+        assert file is None
+    request = BuildRequest(context=tmp_path, proxies=tuple(settings.proxies.items()))
+    engine = Engine(client=None, host="", version="", environment=Environment({}))  # type: ignore[arg-type]
+    words = _command(engine, request, tmp_path / "id")
+    assert "--build-arg=https_proxy" in words and "proxy.test" not in " ".join(words) + repr(request)

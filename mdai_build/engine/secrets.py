@@ -1,8 +1,9 @@
-"""The netrc file of one build or one look at an index: made when needed, gone afterwards."""
+"""Files with secrets for one build or one look at an index: made when needed, gone afterwards."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +25,32 @@ def netrc_file(settings: Settings) -> Iterator[Path | None]:
     Raises:
         UsageError: a login is incomplete, or cannot be written to such a file.
     """
-    text = netrc_text(_logins(settings))
+    with _temporary("netrc", netrc_text(_logins(settings))) as file:
+        yield file
+
+
+@contextmanager
+def proxy_file(settings: Settings) -> Iterator[Path | None]:
+    """A shell file that sets the proxies' variables, for as long as the block lasts; None unless one has a login.
+
+    Only its owner can read it.
+    """
+    # Programs differ in which case they read.
+    variables = {
+        cased: value for name, value in sorted(settings.proxies.items()) for cased in (name.lower(), name.upper())
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    with _temporary("proxies", "".join(lines) if settings.secret_proxies else "") as file:
+        yield file
+
+
+@contextmanager
+def _temporary(name: str, text: str) -> Iterator[Path | None]:
     if not text:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:  # mode 0700
-        file = Path(folder, "netrc")
+        file = Path(folder, name)
         file.touch(mode=0o600, exist_ok=False)
         file.write_text(text, encoding="utf-8")
         yield file

@@ -1,0 +1,94 @@
+# Made by mdai-build 0.1.0 from its templates/; a change here is lost at the next build.
+# Parent image: Google's parent.
+FROM mirror.example/base-cu113 AS mdai-parent
+
+# What the system must have.
+FROM mdai-parent AS system
+USER root
+# For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
+ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
+ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt CURL_CA_BUNDLE=/run/mdai/ca-bundle.crt
+# The model's user is numeric; it gets a name too, since some libraries look one up.
+RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
+# The libraries that opencv-python loads; most parents have them.
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    . /run/mdai/proxies && ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
+    { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && \
+      DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends libgl1 libglib2.0-0 && \
+      rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; }
+
+# The model's conda environment, with the Python that base_image asks for.
+FROM system AS environment
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
+    . /run/mdai/proxies && conda create --yes --name mdai-env python=3.10 pip --override-channels --channel 'conda-forge' --channel 'o'"'"'channel' && \
+    conda clean --all --yes
+ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
+
+# uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
+# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
+FROM environment AS installer
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_INDEX_URL="https://index.example/simple"
+ARG PIP_EXTRA_INDEX_URL="https://more.example/simple http://plain.example:8080/simple"
+ARG PIP_TRUSTED_HOST="plain.example:8080"
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
+    --mount=type=cache,id=mdai-pip-mirror-example-base-cu113,target=/root/.cache/pip \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    . /run/mdai/proxies && /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
+    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
+
+# The preinstalled packages that the interface document promises.
+FROM environment AS packages
+ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_DEFAULT_INDEX="https://index.example/simple"
+ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
+    --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    . /run/mdai/proxies && /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
+    --requirement /pins/preinstalled/py310.txt
+
+# Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
+# requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
+FROM system AS tools
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    . /run/mdai/proxies && missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
+    { test -z "$missing" || \
+      { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends $missing; } || \
+      echo "these could not be had:$missing; a requirement that needs them will not install"; }
+
+# Everything that a build of this model installs: uv, the preinstalled packages, the server's, the requirements with all
+# that they need, and what building a source package of the bundle takes.
+FROM packages AS collect
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_INDEX_URL="https://index.example/simple"
+ARG PIP_EXTRA_INDEX_URL="https://more.example/simple http://plain.example:8080/simple"
+ARG PIP_TRUSTED_HOST="plain.example:8080"
+RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
+    --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
+    --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
+    --mount=type=cache,id=mdai-pip-mirror-example-base-cu113,target=/root/.cache/pip \
+    --mount=type=bind,source=_mdai/pins,target=/pins \
+    --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
+    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+    . /run/mdai/proxies && cd /requirements && export HOME=/root && export CC=gcc CXX=g++ && \
+    pip="/opt/conda/envs/mdai-env/bin/python -m pip" && \
+    $pip download --no-deps --only-binary :all: --ignore-requires-python --dest /wheels --requirement /pins/uv.txt && \
+    $pip wheel --no-deps --wheel-dir /wheels --requirement /pins/preinstalled/py310.txt && \
+    $pip wheel --no-deps --wheel-dir /wheels --requirement /pins/server/py310.txt && \
+    $pip wheel --wheel-dir /wheels setuptools wheel && \
+    $pip wheel --wheel-dir /wheels --requirement _install.txt --requirement _vcs.txt '--pre'
+
+FROM scratch AS wheels-folder
+COPY --from=collect /wheels/ /
