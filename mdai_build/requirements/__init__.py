@@ -15,11 +15,19 @@ from mdai_build.requirements.preinstalled import preinstalled, preinstalled_file
 from mdai_build.requirements.reader import read_requirements
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.resolved import Resolved, ResolvedPackage, parse_resolved
+from mdai_build.requirements.sources import (
+    SOURCE_FILE,
+    built_instead,
+    passed_over,
+    source_command,
+    source_file,
+)
 
 __all__ = [
     "CONSTRAINT_FILE",
     "DECIDING",
     "RESOLVED_FILE",
+    "SOURCE_FILE",
     "Findings",
     "Kind",
     "Override",
@@ -29,12 +37,14 @@ __all__ = [
     "Resolved",
     "ResolvedPackage",
     "advice",
+    "built_instead",
     "constraint_file",
     "explain_failure",
     "install_file",
     "installer_arguments",
     "not_looked_up",
     "parse_resolved",
+    "passed_over",
     "preflight_command",
     "preflight_file",
     "preflight_files",
@@ -42,5 +52,7 @@ __all__ = [
     "preinstalled_file",
     "read_requirements",
     "redact",
+    "source_command",
+    "source_file",
     "vcs_lines",
 ]
