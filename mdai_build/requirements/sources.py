@@ -1,4 +1,4 @@
-"""Which newer versions an installer would build from source, though an older one has a wheel.
+"""Which newer versions an installer builds from source, though an older one has a wheel.
 
 pip and uv take the newest version that the Python may have, wheel or not. The preflight may not build anything, so that
 its uv passes such a version over; this finds out which, without fetching one.
@@ -84,7 +84,7 @@ def built_instead(requirements: Requirements, python: str, name: str, version: s
     line = next((line for line in requirements.lines if line.name and canonicalize_name(line.name) == name), None)
     return Refusal(
         "built-from-source",
-        f"an installer takes a newer {name} than {version}, one without a wheel for Python {python}: "
-        "the build makes it from its source, which may take a while or fail",
+        f"an installer tries a newer {name} than {version} first, one without a wheel for Python {python}: "
+        "it makes it from its source, which may take a while or fail",
         next_step=f"write `{name}<={version}`, which has a wheel",
     ).at(Location(line.file, line.line, source=line.text) if line else Location(REQUIREMENTS_FILE))
