@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdai_build.engine.secrets import netrc_file
 from mdai_build.engine.process import Answer, Environment, run_quietly
+from mdai_build.engine.secrets import netrc_file
 from mdai_build.settings import Settings
 
 _NOT_INHERITED = ("UV_", "PIP_", "MDAI_")
 _LONGEST_SECONDS = 60
+_ERROR = re.compile(r"^error", re.MULTILINE)
 # Whoever is offline learns it at once. A lost packet costs a warning, not the build.
 _CONNECT_SECONDS, _ANSWER_SECONDS, _RETRIES = 2, 10, 1
 
@@ -24,6 +26,8 @@ class Resolution:
     failure: str
     resolved: str = ""
     """The requirements file that it wrote."""
+    log: str = ""
+    """What it told of its search."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,18 @@ class Resolver:
             return None
         return cls(program, _environment(settings), settings)
 
+    def succeeds(self, command: Sequence[str], folder: Path) -> bool:
+        """Whether a command in a folder finds what it is asked for."""
+        return self._run(command, folder, "unsafe-best-match").exit_code == 0
+
     def resolve(self, command: Sequence[str], folder: Path, result: Path) -> Resolution:
         """Runs a command in a folder, where it writes `result`."""
         # As with pip, all indexes count alike.
         answer = self._run(command, folder, "unsafe-best-match")
         if answer.exit_code == 0:
-            return Resolution(failure="", resolved=result.read_text(encoding="utf-8"))
-        failure = answer.output.strip() or f"uv ended with exit code {answer.exit_code}"
+            return Resolution("", result.read_text(encoding="utf-8"), answer.output)
+        said = answer.output[match.start() :] if (match := _ERROR.search(answer.output)) else answer.output
+        failure = said.strip() or f"uv ended with exit code {answer.exit_code}"
         if "not found in" in failure or "available" in failure or "no version" in failure:
             # uv tells of an index that refused to answer only where it asks them one after the other.
             again = self._run(command, folder, "first-index").output

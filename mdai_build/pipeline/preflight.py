@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,15 +23,21 @@ from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import (
     DECIDING,
     RESOLVED_FILE,
+    SOURCE_FILE,
     Requirements,
+    Resolved,
     advice,
+    built_instead,
     explain_failure,
     not_looked_up,
     parse_resolved,
+    passed_over,
     preflight_command,
     preflight_file,
     preflight_files,
     preinstalled,
+    source_command,
+    source_file,
 )
 from mdai_build.settings import Settings
 
@@ -53,6 +59,7 @@ class _Question:
 
     bundle: Bundle
     requirements: Requirements
+    config: ModelConfig
     python: str
     settings: Settings
     excluded: list[str] = field(default_factory=list)
@@ -123,7 +130,7 @@ def preflight(
     """
     if settings.offline or config.python is None or not preflight_file(requirements, config.python):
         return ()
-    question = _Question(bundle, requirements, config.python, settings)
+    question = _Question(bundle, requirements, config, config.python, settings)
     memory = settings.cache_folder / "preflight" / f"{question.key()}.json"
     answer = _remembered(memory)
     if answer is None:
@@ -167,18 +174,41 @@ def _resolve(question: _Question, resolver: Resolver, folder: Path) -> _Answer:
         raise RequirementsError(sorted(problems, key=_place), warnings=tuple(warnings))
     if resolution.failure:
         return _Answer("", tuple(warnings))
-    text = resolution.resolved
-    # uv changes a preinstalled package where another way is longer to find, and finds it or not by what else it saw.
-    # What could stay is taken to stay, so that nobody is warned of a version that is not installed in the end.
+    resolved = parse_resolved(resolution.resolved)
+    warnings.update(dict.fromkeys(_from_source(question, resolver, folder, resolved, resolution.log)))
+    return _Answer(_settled(question, ask, resolved, resolution.resolved), tuple(warnings))
+
+
+def _settled(question: _Question, ask: Callable[[], Resolution], resolved: Resolved, text: str) -> str:
+    """The resolution that advice is given about.
+
+    uv moves a preinstalled package where the way around it is long, and which way it finds depends on what it sees of
+    source packages. Where something is wrong with what moved, though it could stay, nobody is warned.
+    """
+    if not advice(resolved, question.requirements, question.config):
+        return text
     for pin in preinstalled(question.python):
-        if pin.name in DECIDING and f"{pin.name}=={pin.version}\n" not in text and f"{pin.name}==" in text:
+        found = resolved.version(pin.name)
+        if pin.name in DECIDING and found is not None and str(found) != pin.version:
             question.kept.append(pin.name)
             again = ask()
             if again.failure:
                 question.kept.pop()
             else:
                 text = again.resolved
-    return _Answer(text, tuple(warnings))
+    return text
+
+
+def _from_source(
+    question: _Question, resolver: Resolver, folder: Path, resolved: Resolved, log: str
+) -> Iterator[Problem]:
+    """Newer versions that an installer takes though they have no wheel; uv passed them over, as it may not build."""
+    command = source_command(question.python, resolver.uv, Path(sys.executable))
+    for name, found, bound in passed_over(log, resolved):
+        (folder / SOURCE_FILE).write_text(source_file(question.requirements, name, found, bound), encoding="utf-8")
+        # Offline and without dependencies, so that nothing is fetched, let alone built.
+        if resolver.succeeds(command, folder) and not resolver.succeeds([*command, "--no-build"], folder):
+            yield built_instead(question.requirements, question.python, name, found)
 
 
 def _place(problem: Problem) -> tuple[str, int]:

@@ -28,12 +28,20 @@ from mdai_build.requirements.preinstalled import preinstalled, preinstalled_file
 from mdai_build.requirements.reader import read_lock, read_requirements
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.resolved import Resolved, ResolvedPackage, parse_resolved
+from mdai_build.requirements.sources import (
+    SOURCE_FILE,
+    built_instead,
+    passed_over,
+    source_command,
+    source_file,
+)
 
 __all__ = [
     "CONSTRAINT_FILE",
     "DECIDING",
     "LOCK_FILE",
     "RESOLVED_FILE",
+    "SOURCE_FILE",
     "Findings",
     "Kind",
     "LockFacts",
@@ -44,6 +52,7 @@ __all__ = [
     "Resolved",
     "ResolvedPackage",
     "advice",
+    "built_instead",
     "constraint_file",
     "explain_failure",
     "install_file",
@@ -57,6 +66,7 @@ __all__ = [
     "not_looked_up",
     "package_of",
     "parse_resolved",
+    "passed_over",
     "place_of_archive_lock",
     "preferences",
     "preflight_command",
@@ -68,6 +78,8 @@ __all__ = [
     "read_requirements",
     "redact",
     "requirements_digest",
+    "source_command",
+    "source_file",
     "stale",
     "vcs_lines",
 ]

@@ -18,7 +18,9 @@ from mdai_build.requirements.target import MACHINE, Target, newer_glibc
 
 RESOLVED_FILE = "_resolved.txt"
 """What uv writes: exact versions of everything, for `parse_resolved`."""
-_FILE, _EXCLUDED, _KEPT, _CONFIG = "_install.txt", "_excluded.txt", "_kept.txt", "_uv.toml"
+CONFIG_FILE = "_uv.toml"
+"""uv's settings: the indexes."""
+_FILE, _EXCLUDED, _KEPT = "_install.txt", "_excluded.txt", "_kept.txt"
 _PUBLIC_INDEX = "https://pypi.org/simple"
 
 # uv takes "3.8" for 3.8.0, which packages that ask for 3.8.1 refuse; these are what conda installs, or older.
@@ -79,7 +81,7 @@ def preflight_files(
         _KEPT: "".join(f"{pin.name}=={pin.version}\n" for pin in preinstalled(python) if pin.name in set(kept)),
         _EXCLUDED: "".join(f"{name}\n" for name in excluded),
         # What an archive needs never changes; what an index lists is good for ten minutes, as PyPI itself says.
-        _CONFIG: "".join(
+        CONFIG_FILE: "".join(
             f"[[index]]\nurl = {json.dumps(url)}\ndefault = {'true' if default else 'false'}\n"
             'cache-control = { api = "max-age=600", files = "max-age=365000000, immutable" }\n'
             for url, default in indexes
@@ -97,7 +99,7 @@ def preflight_command(requirements: Requirements, python: str, uv: Path, interpr
         interpreter: any Python of the host; uv wants one even where it builds nothing.
     """
     return [
-        *(str(uv), "pip", "compile", "--quiet", "--config-file", _CONFIG, "--color", "never"),
+        *(str(uv), "pip", "compile", "--verbose", "--config-file", CONFIG_FILE, "--color", "never"),
         *("--no-header", "--no-annotate", "--no-build", "--no-python-downloads", "--python", str(interpreter)),
         *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{MACHINE}-manylinux_2_28"),
         *(("--pre",) if "--pre" in requirements.options else ()),

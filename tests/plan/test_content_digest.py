@@ -32,6 +32,7 @@ PLAN = BuildPlan(
     index_url=None,
     extra_index_urls=(),
     netrc=False,
+    secret_proxies=False,
     wheels=False,
     ca_bundle="none",
     labels=(("io.mdai-build.bundle.digest", "sha256:00"),),
