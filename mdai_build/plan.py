@@ -124,10 +124,12 @@ def make_plan(
     ca_bundle: CaBundle | None = None,
     installer: Literal["uv", "pip"] = "uv",
     build_requirements: tuple[tuple[str, str], ...] = (),
+    builds_from_source: bool = True,
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
-    `ca_bundle` is what the settings say where it is not given.
+    `ca_bundle` is what the settings say where it is not given. `builds_from_source` may be false only where it is known
+    that no requirement has to be: any package may need one that has no wheel.
 
     Raises:
         UsageError: the parent's reference is no image reference, or an address carries credentials.
@@ -162,8 +164,7 @@ def make_plan(
         installer_arguments=installer_arguments(requirements, installer),
         vcs_requirements=vcs_requirements,
         build_requirements=build_requirements,
-        # Any package may need one that has no wheel; where a parent has compilers, lending them costs nothing.
-        builds_from_source=bool(requirements_text or vcs_requirements),
+        builds_from_source=builds_from_source and bool(requirements_text or vcs_requirements),
         requirement_files=requirements.files,
         index_url=settings.index_url,
         extra_index_urls=settings.extra_index_urls,

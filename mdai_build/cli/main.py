@@ -113,6 +113,7 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
 )
 @click.option("--plan", "show_plan", is_flag=True, help="Print the build plan as JSON instead of the Dockerfile.")
 @parent_options
+@look_up_option
 @install_options
 def render(model: Path, output: Path | None, show_plan: bool, **options: Any) -> None:
     """Print the Dockerfile, or write a folder that plain `docker build` builds."""
@@ -122,7 +123,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
     from mdai_build.report.terminal import print_problems
 
     settings = read_settings(options)
-    checked = check_model(model, settings)
+    checked = check_model(model, settings, look_up=True)
     print_problems(checked.warnings, heading="warning")
     if output is not None:
         render_model(checked, settings, output, silent)

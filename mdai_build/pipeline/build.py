@@ -50,11 +50,11 @@ def plan_model(
             tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
     unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
-    return unpacked, _plan(checked, unpacked, settings, _first_attempt(settings), ca_bundle)
+    return unpacked, _plan(checked, unpacked, settings, _first_attempt(checked, settings), ca_bundle)
 
 
-def _first_attempt(settings: Settings) -> Attempt:
-    return Attempt("pip" if settings.installer == "pip" else "uv")
+def _first_attempt(checked: CheckedModel, settings: Settings) -> Attempt:
+    return Attempt("pip" if settings.installer == "pip" else "uv", lends_tools=not checked.wheels_suffice)
 
 
 def _plan(
@@ -73,6 +73,7 @@ def _plan(
         ca_bundle,
         attempt.installer,
         attempt.build_requirements,
+        attempt.lends_tools,
     )
 
 
@@ -211,7 +212,7 @@ def _build(
     from mdai_build.engine import build_image
 
     notes: list[Problem] = []
-    attempt = _first_attempt(settings)
+    attempt = _first_attempt(checked, settings)
     contexts = settings.cache_folder / "contexts"
     with (
         context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder,

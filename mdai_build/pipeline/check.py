@@ -27,6 +27,8 @@ class CheckedModel:
     requirements: Requirements
     parent: Parent
     warnings: tuple[Problem, ...]
+    wheels_suffice: bool = False
+    """Whether it is known that no requirement has to be built from its source."""
 
 
 def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> CheckedModel:
@@ -65,13 +67,18 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
     if requirements is not None:
         warnings.extend(requirements.warnings)
         warnings.extend(missing_imports(bundle, requirements, python))
+    wheels_suffice = False
     if requirements is not None and parsed is not None and look_up:
         from mdai_build.pipeline.preflight import preflight
 
-        warnings.extend(attempt(lambda: preflight(bundle, parsed.config, requirements, settings)) or ())
+        found = attempt(lambda: preflight(bundle, parsed.config, requirements, settings))
+        if found is not None:
+            warnings.extend(found.warnings)
+            wheels_suffice = found.wheels_suffice
     if failures or parsed is None or requirements is None or parent is None:
         raise _together(failures, warnings)
-    return CheckedModel(bundle, parsed.config, requirements, parent, (*warnings, *parent.warnings))
+    told = (*warnings, *parent.warnings)
+    return CheckedModel(bundle, parsed.config, requirements, parent, told, wheels_suffice)
 
 
 def _check_smoke_file(bundle: Bundle) -> None:

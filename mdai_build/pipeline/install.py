@@ -53,6 +53,8 @@ class Attempt:
     installer: Literal["uv", "pip"]
     build_requirements: tuple[tuple[str, str], ...] = ()
     """For source packages that do not tell it themselves: the package, and what its build needs."""
+    lends_tools: bool = True
+    """Whether the install step is lent compilers and git."""
     fresh_tools: bool = False
     """Whether the stage with the compilers is made anew, since an earlier build may have had no network."""
 
@@ -70,6 +72,9 @@ def next_attempt(
         settings: say whether pip may take over, and whether the build has a network.
     """
     if _NO_TOOLS.search(log):
+        if not failed.lends_tools:
+            what = "a package had to be built from its source: the build was lent compilers"
+            return replace(failed, lends_tools=True), Problem("install.tools", what, _REQUIREMENTS)
         if failed.fresh_tools or settings.build_network == "none":
             return None
         what = "a package had to be compiled, and the build had no compiler: it was asked for once more"
@@ -95,7 +100,9 @@ def next_attempt(
                 what = (
                     f"pip installed the requirements, since uv refuses one of them: {reason} ({found['why'].strip()})"
                 )
-                return Attempt("pip", fresh_tools=failed.fresh_tools), Problem("install.by-pip", what, _REQUIREMENTS)
+                return replace(failed, installer="pip", build_requirements=()), Problem(
+                    "install.by-pip", what, _REQUIREMENTS
+                )
     return None
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from mdai_build.requirements import (
     advice,
     built_instead,
     explain_failure,
+    needs_building,
     not_looked_up,
     parse_resolved,
     passed_over,
@@ -42,8 +43,19 @@ from mdai_build.requirements import (
 from mdai_build.settings import Settings
 
 REMEMBERED_SECONDS = 24 * 3600
+_KEPT_SECONDS = 60 * 24 * 3600
+"""For this long an old answer still tells, where nobody answers, whether wheels suffice."""
 _MOST_ROUNDS = 25
 """Of looking up again without what uv cannot find, so that all of it is told at once."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found out before the build."""
+
+    warnings: tuple[Problem, ...] = ()
+    wheels_suffice: bool = False
+    """Whether it is known that no requirement has to be built from its source."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class _Answer:
     text: str
     """What uv wrote; empty where it could not look."""
     warnings: tuple[Problem, ...] = ()
+    wheels_suffice: bool = False
 
 
 @dataclass
@@ -115,29 +128,28 @@ class _Question:
                     target.write(part)
 
 
-def preflight(
-    bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings
-) -> tuple[Problem, ...]:
+def preflight(bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings) -> Preflight:
     """Whether an installer could meet the requirements, as far as that can be told without building a package.
 
     An answer that is good is remembered for a day in the cache folder, one that is not never is.
-
-    Returns:
-        Warnings.
 
     Raises:
         RequirementsError: they cannot be met.
     """
     if settings.offline or config.python is None or not preflight_file(requirements, config.python):
-        return ()
+        return Preflight()
     question = _Question(bundle, requirements, config, config.python, settings)
     memory = settings.cache_folder / "preflight" / f"{question.key()}.json"
-    answer = _remembered(memory)
+    answer = _remembered(memory, REMEMBERED_SECONDS)
     if answer is None:
         answer = _ask(question)
         if answer.text:
             _remember(memory, answer)
-    return (*answer.warnings, *advice(parse_resolved(answer.text), requirements, config))
+        elif old := _remembered(memory, _KEPT_SECONDS):
+            # A build's steps are not to change because an index does not answer today.
+            answer = replace(answer, wheels_suffice=old.wheels_suffice)
+    told = (*answer.warnings, *advice(parse_resolved(answer.text), requirements, config))
+    return Preflight(told, answer.wheels_suffice)
 
 
 def _ask(question: _Question) -> _Answer:
@@ -175,8 +187,10 @@ def _resolve(question: _Question, resolver: Resolver, folder: Path) -> _Answer:
     if resolution.failure:
         return _Answer("", tuple(warnings))
     resolved = parse_resolved(resolution.resolved)
-    warnings.update(dict.fromkeys(_from_source(question, resolver, folder, resolved, resolution.log)))
-    return _Answer(_settled(question, ask, resolved, resolution.resolved), tuple(warnings))
+    from_source = tuple(_from_source(question, resolver, folder, resolved, resolution.log))
+    warnings.update(dict.fromkeys(from_source))
+    wheels_suffice = not (from_source or question.excluded or needs_building(question.requirements))
+    return _Answer(_settled(question, ask, resolved, resolution.resolved), tuple(warnings), wheels_suffice)
 
 
 def _settled(question: _Question, ask: Callable[[], Resolution], resolved: Resolved, text: str) -> str:
@@ -215,16 +229,16 @@ def _place(problem: Problem) -> tuple[str, int]:
     return (problem.where.file, problem.where.line or 0) if problem.where else ("", 0)
 
 
-def _remembered(memory: Path) -> _Answer | None:
+def _remembered(memory: Path, seconds: float) -> _Answer | None:
     try:
-        if time.time() - memory.stat().st_mtime > REMEMBERED_SECONDS:
+        if time.time() - memory.stat().st_mtime > seconds:
             return None
         found = json.loads(memory.read_text(encoding="utf-8"))
         warnings = [
             Problem(**{**warning, "where": Location(**warning["where"]) if warning["where"] else None})
             for warning in found["warnings"]
         ]
-        return _Answer(found["resolved"], tuple(warnings))
+        return _Answer(found["resolved"], tuple(warnings), found["wheels_suffice"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -235,7 +249,12 @@ def _remember(memory: Path, answer: _Answer) -> None:
         memory.parent.mkdir(parents=True, exist_ok=True)
         for old in _outdated(memory.parent):
             old.unlink(missing_ok=True)
-        text = json.dumps({"resolved": answer.text, "warnings": [asdict(warning) for warning in answer.warnings]})
+        content = {
+            "resolved": answer.text,
+            "warnings": [asdict(warning) for warning in answer.warnings],
+            "wheels_suffice": answer.wheels_suffice,
+        }
+        text = json.dumps(content)
         with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False, encoding="utf-8") as file:
             file.write(text)
         Path(file.name).replace(memory)
@@ -244,5 +263,5 @@ def _remember(memory: Path, answer: _Answer) -> None:
 def _outdated(folder: Path) -> Iterator[Path]:
     for file in folder.iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - file.stat().st_mtime > REMEMBERED_SECONDS:
+            if time.time() - file.stat().st_mtime > _KEPT_SECONDS:
                 yield file

@@ -92,3 +92,8 @@ def test_compilers_are_asked_for_once_more_and_then_their_lack_is_told() -> None
     told = explain_no_tools(NO_COMPILER)
     assert told is not None and "compiler" in told.what and told.next_step and "mdai-build wheels" in told.next_step
     assert explain_no_tools(ORDINARY[1]) is None
+
+
+def test_compilers_are_lent_where_they_were_thought_needless() -> None:
+    found = following(Attempt("uv", lends_tools=False), NO_COMPILER, build_network="none")
+    assert found is not None and found[0] == Attempt("uv", lends_tools=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,3 +274,41 @@ def test_no_folder_is_left_in_the_temporary_place(model: Bundle, settings: Setti
     before = set(Path(tempfile.gettempdir()).glob("mdai-build-*"))
     assert checked(model(f"{LOCAL}lab_gone\n", OLD), settings)[0]
     assert set(Path(tempfile.gettempdir()).glob("mdai-build-*")) <= before
+
+
+def test_it_is_known_whether_wheels_suffice(model: Bundle, settings: Settings) -> None:
+    wheels = {"lab-1.0-py3-none-any.whl": []}
+    bundle = model(LOCAL + "lab\n", wheels)
+    assert not check_model(bundle, settings).wheels_suffice  # nobody looked
+    assert check_model(bundle, settings, look_up=True).wheels_suffice
+    assert check_model(bundle, settings, look_up=True).wheels_suffice  # as it is remembered
+    assert not check_model(model(LOCAL + "--no-binary lab\nlab\n", wheels), settings, look_up=True).wheels_suffice
+
+
+def test_that_wheels_suffice_is_still_known_when_the_index_no_longer_answers(
+    model: Bundle, settings: Settings, tmp_path: Path, wheel: Callable[..., bytes]
+) -> None:
+    """A build's steps, and so its cache, do not depend on whether an index answers today."""
+    name = "lab-1.0-py3-none-any.whl"
+    page = tmp_path / "simple" / "lab"
+    page.mkdir(parents=True)
+    (page / name).write_bytes(wheel(name, []))
+    (page / "index.html").write_text(f'<a href="{name}">{name}</a>')
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    of_index = settings.model_copy(update={"index_url": f"http://127.0.0.1:{server.server_port}/simple"})
+    bundle = model("lab\n")
+    try:
+        assert check_model(bundle, of_index, look_up=True).wheels_suffice
+    finally:
+        server.shutdown()
+        server.server_close()
+    (memory,) = (settings.cache_folder / "preflight").iterdir()
+    os.utime(memory, (0, time.time() - 2 * 24 * 3600))
+    for other in settings.cache_folder.iterdir():
+        if other.name != "preflight":
+            shutil.rmtree(other)
+    found = check_model(bundle, of_index, look_up=True)
+    assert [problem.code for problem in found.warnings] == ["requirements.not-looked-up"]
+    assert found.wheels_suffice
