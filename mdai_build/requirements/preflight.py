@@ -21,7 +21,6 @@ RESOLVED_FILE = "_resolved.txt"
 CONFIG_FILE = "_uv.toml"
 """uv's settings: the indexes."""
 _FILE, _EXCLUDED, _KEPT = "_install.txt", "_excluded.txt", "_kept.txt"
-_PUBLIC_INDEX = "https://pypi.org/simple"
 
 # uv takes "3.8" for 3.8.0, which packages that ask for 3.8.1 refuse; these are what conda installs, or older.
 FULL_VERSIONS: Mapping[str, str] = {
@@ -69,10 +68,9 @@ def preflight_files(
         index_url: package index instead of the public one, unless the requirements name their own.
         extra_index_urls: further ones.
     """
-    own_index = any(option.startswith("--index-url ") for option in requirements.options)
     indexes = [(url, False) for url in extra_index_urls]
-    if index_url or not own_index:
-        indexes.append((index_url or _PUBLIC_INDEX, True))
+    if index_url:
+        indexes.append((index_url, True))
     return {
         _FILE: preflight_file(requirements, python),
         CONSTRAINT_FILE: constraint_file(requirements),

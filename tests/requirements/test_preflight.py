@@ -48,7 +48,7 @@ def test_indexes_are_those_of_the_settings_unless_the_bundle_names_its_own(bundl
         config = preflight_files(read_requirements(bundle_of(text), "3.8"), "3.8", (), (), *settings)["_uv.toml"]
         return [(index["url"], index["default"]) for index in tomli.loads(config).get("index", [])]
 
-    assert indexes("numpy\n") == [("https://pypi.org/simple", True)]
+    assert indexes("numpy\n") == []
     assert indexes("numpy\n", "https://a.example/s", ("https://b.example/s",)) == [
         ("https://b.example/s", False),
         ("https://a.example/s", True),

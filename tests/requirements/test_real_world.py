@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pip._internal.models.index import PyPI
 
 from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.pipeline.check import check_model
@@ -19,6 +20,7 @@ from mdai_build.settings import Settings, load_settings
 HERE = Path(__file__).parent / "real_world"
 CASES: list[dict[str, Any]] = yaml.safe_load((HERE / "manifest.yaml").read_text(encoding="utf-8"))
 AT_ONCE = 8
+PUBLIC_INDEX = (b"@PUBLIC_INDEX@", PyPI.simple_url.encode())
 MODEL = "class MDAIModel:\n    def __init__(self): ...\n    def predict(self, data):\n        return []\n"
 
 
@@ -46,7 +48,7 @@ def _judged(
     files = {
         ".mdai/config.yaml": f"base_image: {case['base_image']}\n{gpu}".encode(),
         ".mdai/mdai_deploy.py": MODEL.encode(),
-        ".mdai/requirements.txt": (HERE / "files" / f"{case['name']}.txt").read_bytes(),
+        ".mdai/requirements.txt": (HERE / "files" / f"{case['name']}.txt").read_bytes().replace(*PUBLIC_INDEX),
     }
     for path, content in case.get("members", {}).items():
         files[path] = content.encode() if isinstance(content, str) else wheel(Path(path).name, content)
