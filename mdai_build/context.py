@@ -99,6 +99,7 @@ def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
         f"{GENERATED}/requirements/_vcs.txt",
         "".join(f"{line}\n" for line in plan.vcs_requirements).encode(),
     )
+    yield f"{GENERATED}/requirements/_ahead.txt", plan.ahead_text.encode()
     yield f"{GENERATED}/requirements/_uv.toml", _uv_settings(plan).encode()
     pins = resource("base_images")
     pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON

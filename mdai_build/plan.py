@@ -71,6 +71,8 @@ class BuildPlan:
     """Requirements that are fetched by git."""
     build_requirements: tuple[tuple[str, str], ...]
     """For source packages that do not tell it themselves: the package, and what its build needs (uv only)."""
+    ahead_text: str
+    """Requirements that are installed before the others, which then build beside them; mostly empty: all at once."""
     builds_from_source: bool
     """Whether the install step is lent compilers and git, for packages that come as sources."""
     requirement_files: tuple[str, ...]
@@ -115,6 +117,7 @@ def make_plan(
     ca_bundle: CaBundle | None = None,
     installer: Literal["uv", "pip"] = "uv",
     build_requirements: tuple[tuple[str, str], ...] = (),
+    sources_last: bool = False,
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
@@ -151,6 +154,7 @@ def make_plan(
         installer_arguments=installer_arguments(requirements, installer),
         vcs_requirements=vcs_requirements,
         build_requirements=build_requirements,
+        ahead_text=_ahead_text(requirements) if sources_last else "",
         # Any package may need one that has no wheel; where a parent has compilers, lending them costs nothing.
         builds_from_source=bool(requirements_text or vcs_requirements),
         requirement_files=requirements.files,
@@ -190,6 +194,12 @@ def _without_network(requirements: Requirements) -> Requirements:
             if not option.startswith(("--index-url", "--extra-index-url")) and "://" not in option
         ),
     )
+
+
+def _ahead_text(requirements: Requirements) -> str:
+    """The install file without what comes as sources; setuptools builds those, and wants `wheel` beside it."""
+    kept = tuple(line for line in requirements.lines if line.kind not in ("vcs", "sdist", "folder"))
+    return install_file(dataclasses.replace(requirements, lines=kept)) + "wheel\n"
 
 
 def _by_name(line: Requirement) -> Requirement:

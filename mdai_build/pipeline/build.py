@@ -71,6 +71,7 @@ def _plan(
         ca_bundle,
         attempt.installer,
         attempt.build_requirements,
+        attempt.sources_last,
     )
 
 
