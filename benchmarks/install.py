@@ -11,8 +11,7 @@ import re
 import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from mdai_build.context import write_context
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.engine import connect
 from mdai_build.engine.connection import Engine
+from mdai_build.parents import support_matrix
 from mdai_build.pipeline.build import plan_model
 from mdai_build.pipeline.check import check_model
 from mdai_build.settings import load_settings
@@ -71,6 +71,16 @@ def install_seconds(engine: Engine, context: Path, cache: str) -> float:
     return float(seconds)
 
 
+def empty_caches(engine: Engine, names: Iterable[str]) -> None:
+    """Empties cache mounts, so that rounds are alike and nothing stays on the engine's disk."""
+    steps = [f"RUN --mount=type=cache,id={name},target=/c find /c -mindepth 1 -delete\n" for name in names]
+    dockerfile = f"FROM {support_matrix()['local']['image']}\n" + "".join(steps)
+    command = engine.command("buildx", "build", "--quiet", "--no-cache", "--output=type=cacheonly", "-")
+    subprocess.run(
+        command, input=dockerfile, env=dict(engine.environment.values), capture_output=True, text=True, check=True
+    )
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--python", default="3.8")
@@ -78,14 +88,16 @@ def main() -> None:
     options = words.parse_args()
     engine = connect(load_settings().engine_folder)
     times: dict[tuple[str, str], list[float]] = {(i, c): [] for c in ("empty", "warm") for i in ("uv", "pip")}
+    caches = {"uv": "mdai-benchmark-uv", "pip": "mdai-benchmark-pip"}
     with contexts(options.python) as made:
         for installer, context in made.items():
-            install_seconds(engine, context, f"mdai-benchmark-{installer}-first")  # the stages before it
+            install_seconds(engine, context, caches[installer])  # the stages before it
         for _ in range(options.rounds):
-            cache = f"mdai-benchmark-{time.time_ns()}"
+            empty_caches(engine, caches.values())
             for state in ("empty", "warm"):
                 for installer, context in made.items():
-                    times[installer, state].append(install_seconds(engine, context, f"{cache}-{installer}"))
+                    times[installer, state].append(install_seconds(engine, context, caches[installer]))
+    empty_caches(engine, caches.values())
     rows = []
     for state, floor in FLOORS.items():
         uv, pip = (statistics.median(times[installer, state]) for installer in ("uv", "pip"))

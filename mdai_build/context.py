@@ -104,6 +104,7 @@ def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
     )
     if plan.lock_preferences is not None:
         yield f"{GENERATED}/requirements/_preferences.txt", plan.lock_preferences.encode()
+    yield f"{GENERATED}/requirements/_ahead.txt", plan.ahead_text.encode()
     yield f"{GENERATED}/requirements/_uv.toml", _uv_settings(plan).encode()
     pins = resource("base_images")
     pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON

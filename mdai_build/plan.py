@@ -78,6 +78,8 @@ class BuildPlan:
     """Requirements that are fetched by git."""
     build_requirements: tuple[tuple[str, str], ...]
     """For source packages that do not tell it themselves: the package, and what its build needs (uv only)."""
+    ahead_text: str
+    """Requirements that are installed before the others, which then build beside them; mostly empty: all at once."""
     builds_from_source: bool
     """Whether the install step is lent compilers and git, for packages that come as sources."""
     requirement_files: tuple[str, ...]
@@ -125,6 +127,7 @@ def make_plan(
     installer: Literal["uv", "pip"] = "uv",
     build_requirements: tuple[tuple[str, str], ...] = (),
     builds_from_source: bool = True,
+    sources_last: bool = False,
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
@@ -165,6 +168,7 @@ def make_plan(
         vcs_requirements=vcs_requirements,
         build_requirements=build_requirements,
         builds_from_source=builds_from_source and bool(requirements_text or vcs_requirements),
+        ahead_text=_ahead_text(requirements) if sources_last else "",
         requirement_files=requirements.files,
         index_url=settings.index_url,
         extra_index_urls=settings.extra_index_urls,
@@ -230,6 +234,12 @@ def _without_network(requirements: Requirements) -> Requirements:
             if not option.startswith(("--index-url", "--extra-index-url")) and "://" not in option
         ),
     )
+
+
+def _ahead_text(requirements: Requirements) -> str:
+    """The install file without what comes as sources; setuptools builds those, and wants `wheel` beside it."""
+    kept = tuple(line for line in requirements.lines if line.kind not in ("vcs", "sdist", "folder"))
+    return install_file(dataclasses.replace(requirements, lines=kept)) + "wheel\n"
 
 
 def _by_name(line: Requirement) -> Requirement:

@@ -74,6 +74,7 @@ def _plan(
         attempt.installer,
         attempt.build_requirements,
         attempt.lends_tools,
+        attempt.sources_last,
     )
 
 

@@ -22,6 +22,8 @@ _MOST_BUILD_REQUIREMENTS = 6
 _UNDECLARED = re.compile(
     r"indicates that `(?P<package>[\w.-]+)(?:@[^`]*)?` depends on `(?P<module>[\w.-]+)`, but doesn't"
 )
+# Of a source whose name uv learns only by building it (a folder, a bare git address), it knows no more than this.
+_UNDECLARED_NAMELESS = re.compile(r"The build backend returned an error[\s\S]*No module named '(?P<module>\w+)[\w.]*'")
 _REFUSED_ARCHIVES = (
     (re.compile(r"The structure of `(?P<name>[^`]+)` .*was invalid:\s*(?P<why>.+)"), "its archive is damaged"),
     (re.compile(r"Wheel (?:version|name) does not match filename \((?P<why>[^)]+)\)"), "a wheel was renamed"),
@@ -55,6 +57,8 @@ class Attempt:
     """For source packages that do not tell it themselves: the package, and what its build needs."""
     lends_tools: bool = True
     """Whether the install step is lent compilers and git."""
+    sources_last: bool = False
+    """Whether everything else is installed first, and sources then build in the model's environment itself."""
     fresh_tools: bool = False
     """Whether the stage with the compilers is made anew, since an earlier build may have had no network."""
 
@@ -92,6 +96,11 @@ def next_attempt(
             replace(failed, build_requirements=(*failed.build_requirements, added)),
             Problem("install.build-requirement", what, where),
         )
+    nameless = any(line.applies and line.kind in ("vcs", "sdist", "folder") for line in requirements.lines)
+    if nameless and not failed.sources_last and (undeclared := _UNDECLARED_NAMELESS.search(log)):
+        needed = _version_for(undeclared["module"], requirements, python)
+        what = f"a source package needs {needed} for its build and does not say so; it was built after all others"
+        return replace(failed, sources_last=True), Problem("install.sources-last", what, _REQUIREMENTS)
     # pip asks for a hash of everything, which what a lock has from git or a folder cannot have.
     hashed = all(line.hashes for line in requirements.lines if line.applies)
     if settings.installer == "auto" and (hashed or not requirements.lock):

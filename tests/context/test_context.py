@@ -49,6 +49,7 @@ def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
         installer_arguments=(),
         vcs_requirements=(),
         build_requirements=(),
+        ahead_text="",
         builds_from_source=True,
         requirement_files=(".mdai/tool.whl",),
         index_url=None,

@@ -33,6 +33,7 @@ BASE = BuildPlan(
     installer_arguments=(),
     vcs_requirements=(),
     build_requirements=(),
+    ahead_text="",
     builds_from_source=False,
     requirement_files=(),
     index_url=None,
@@ -62,6 +63,9 @@ PLANS = {
         index_url="https://index.example/simple",
         extra_index_urls=("https://more.example/simple", "http://plain.example:8080/simple"),
         ca_bundle="secret",
+    ),
+    "sources-last": dataclasses.replace(
+        BASE, requirements_text="./tool\ntorch==1.13.1\n", ahead_text="torch==1.13.1\nwheel\n", builds_from_source=True
     ),
     "rendered-to-a-folder": dataclasses.replace(BASE, ca_bundle="file", requirements_text="pillow\n"),
     "from-a-folder-of-wheels-by-pip": dataclasses.replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mdai_build.pipeline.install import Attempt, explain_no_tools, next_attempt
@@ -72,6 +74,17 @@ def test_a_build_is_given_what_its_package_does_not_tell(
     assert found is not None
     assert found[0] == Attempt("uv", (("old-tool", given),))
     assert given in found[1] and ".mdai/requirements.txt:7" in found[1]
+
+
+def test_sources_without_a_name_are_built_after_all_others() -> None:
+    log = (
+        "error: The build backend returned an error\n  File \"<string>\"\nModuleNotFoundError: No module named 'numpy'"
+    )
+    folder = replace(line("x"), kind="folder", name=None, text="./tool", path="tool")
+    found = following(UV, log, folder)
+    assert found is not None and found[0] == Attempt("uv", sources_last=True) and "numpy==1.23.3" in found[1]
+    assert following(found[0], log, folder) is None
+    assert following(UV, log, line("x")) is None
 
 
 def test_no_build_is_given_the_same_thing_twice_and_there_is_an_end() -> None:

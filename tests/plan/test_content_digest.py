@@ -27,6 +27,7 @@ PLAN = BuildPlan(
     installer_arguments=(),
     vcs_requirements=(),
     build_requirements=(),
+    ahead_text="",
     builds_from_source=False,
     requirement_files=(),
     index_url=None,
