@@ -174,8 +174,11 @@ def seconds(action: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def measure(bench: Bench, rounds: int, chosen: list[str]) -> list[tuple[str, ...]]:
+def measure(bench: Bench, rounds: int, chosen: list[str], no_copied: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
+
+    def nothing() -> None:
+        pass
 
     def row(
         what: str,
@@ -190,20 +193,19 @@ def measure(bench: Bench, rounds: int, chosen: list[str]) -> list[tuple[str, ...
         taken: dict[str, list[float]] = {"ours": [], "by hand": [], "copied": []}
         for number in range(times):
             for name, action in (("ours", ours), ("by hand", bench.by_hand), ("copied", bench.copied)):
-                if (name != "ours" and not others) or (name == "copied" and (number > 0 or not copied)):
+                if (name != "ours" and not others) or (name == "copied" and (number > 0 or not copied or no_copied)):
                     continue
                 change()
-                bench.model.pack()
+                if change is not nothing:
+                    bench.model.pack()
                 taken[name].append(seconds(action))
+                bench.engine.tidy()
         medians = {name: statistics.median(values) if values else None for name, values in taken.items()}
         hand = medians["by hand"]
         shown = [f"{value:.2f} s" if value is not None else "" for value in medians.values()]
         ratio = f"{medians['ours'] / hand:.2f}" if hand and medians["ours"] else ""
         rows.append((what, shown[0], ratio, *shown[1:]))
         print(" | ".join(rows[-1]), flush=True)
-
-    def nothing() -> None:
-        pass
 
     def cold() -> None:
         bench.forget()
@@ -228,13 +230,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megabytes", type=int, default=1024, help="of weights")
     parser.add_argument("--store", choices=["overlay2", "containerd"], action="append")
+    parser.add_argument("--no-copied", action="store_true", help="leave out the classic builder")
     parser.add_argument("--only", action="append", default=[], help="a row's name; nothing is written then")
     options = parser.parse_args()
     for store in options.store or ["overlay2", "containerd"]:
         engine = Engine(store)
         try:
             with tempfile.TemporaryDirectory(prefix="mdai-build-bench-") as folder:
-                rows = measure(Bench(engine, Path(folder), options.megabytes), options.rounds, options.only)
+                rows = measure(
+                    Bench(engine, Path(folder), options.megabytes), options.rounds, options.only, options.no_copied
+                )
         finally:
             engine.stop()
         if not options.only:

@@ -61,6 +61,11 @@ class Engine:
         self.run("docker", "image", "prune", "--all", "--force", "--filter", "label!=io.mdai-build.recipe")
         self.run("docker", "buildx", "prune", "--all", "--force")
 
+    def tidy(self) -> None:
+        """Removes what the last build replaced, so that a gigabyte a round does not fill the disk."""
+        self.run("docker", "image", "prune", "--force")
+        self.run("docker", "buildx", "prune", "--force", "--keep-storage", "8GB")
+
     def stop(self) -> None:
         """Ends the engine; its data stays for the next time."""
         self._script("stop")

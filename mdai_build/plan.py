@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
+
 from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, name_last_stage
@@ -39,6 +41,14 @@ SBOM_FILE = "/opt/mdai/sbom.cdx.json"
 """Where an image says what is installed in it; a label names the place."""
 WEIGHTS_FROM_BYTES = 1024 * 1024
 """Files from this size on count as weights and get a layer of their own, so that a change of code copies none."""
+
+WEIGHTS_FIRST_FROM_BYTES = 256 * 1024 * 1024
+"""To copy so much takes about as long as to install the packages of a small model (benchmarks/results.md)."""
+LARGE_PACKAGES = frozenset(
+    {"torch", "torchvision", "tensorflow", "tensorflow-gpu", "tensorflow-cpu", "jax", "jaxlib", "mxnet", "paddlepaddle"}
+    | {"fastai", "keras", "monai", "nnunet", "nnunetv2", "timm", "totalsegmentator"}
+)
+"""Packages of a gigabyte or so, or that bring one."""
 
 _IMAGE_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 # The second form is conda's: https://host/t/TOKEN/channel.
@@ -67,6 +77,8 @@ class BuildPlan:
     weights: tuple[str, ...]
     code: tuple[str, ...]
     """Members of the bundle by layer, as paths relative to the model root."""
+    weights_first: bool
+    """Whether the weights' layer lies below the requirements' instead of above."""
     requirements_text: str
     """The flattened requirements file that the install step reads; empty when there is nothing to install."""
     constraints_text: str
@@ -128,11 +140,13 @@ def make_plan(
     build_requirements: tuple[tuple[str, str], ...] = (),
     builds_from_source: bool = True,
     sources_last: bool = False,
+    layers_merge: bool = True,
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
     `ca_bundle` is what the settings say where it is not given. `builds_from_source` may be false only where it is known
-    that no requirement has to be: any package may need one that has no wheel.
+    that no requirement has to be: any package may need one that has no wheel. `layers_merge` is whether the engine can
+    put a layer that is there on top of another one without copying its files.
 
     Raises:
         UsageError: the parent's reference is no image reference, or an address carries credentials.
@@ -161,6 +175,7 @@ def make_plan(
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
+        weights_first=not layers_merge and _weights_cost_more(unpacked, requirements),
         requirements_text=requirements_text,
         constraints_text=constraint_file(requirements),
         installer=installer,
@@ -234,6 +249,16 @@ def _without_network(requirements: Requirements) -> Requirements:
             if not option.startswith(("--index-url", "--extra-index-url")) and "://" not in option
         ),
     )
+
+
+def _weights_cost_more(unpacked: UnpackedBundle, requirements: Requirements) -> bool:
+    """Whether to copy the weights takes longer than to install the requirements.
+
+    Where layers do not merge, a change of the lower one costs the upper one again; so the costlier is the lower.
+    """
+    names = {canonicalize_name(line.name) for line in requirements.lines if line.applies and line.name}
+    weights = sum(file.size for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES)
+    return weights >= WEIGHTS_FIRST_FROM_BYTES and not names & LARGE_PACKAGES
 
 
 def _ahead_text(requirements: Requirements) -> str:

@@ -33,7 +33,7 @@ _PARSE_ERROR = re.compile(
 )
 # Words of uv, pip, conda, apt and git when a host cannot be reached or trusted: no fault of the bundle.
 _NETWORK = re.compile(
-    r"(?i)temporary failure (?:in name )?resolv\w+|could not resolve host|dns error|name or service not known"
+    r"(?i)temporary failure (?:in name )?resol\w+|could not resolve host|dns error|name or service not known"
     r"|network is unreachable|connection (?:refused|reset|timed out)|operation timed out"
     r"|invalid peer certificate|certificate verify failed|condahttperror"
 )

@@ -47,6 +47,15 @@ class Engine:
     environment: Environment
     """The environment in which `docker` commands reach this engine."""
 
+    @property
+    def layers_merge(self) -> bool:
+        """Whether BuildKit puts a layer on top of another one without copying: so it does on containerd's image store,
+        while the older graph drivers (overlay2) cannot.
+        """
+        with engine_words():
+            status = self.client.info().get("DriverStatus") or []
+        return ["driver-type", "io.containerd.snapshotter.v1"] in status
+
     def command(self, *words: str) -> list[str]:
         """A `docker` command line for this engine."""
         return ["docker", *words]

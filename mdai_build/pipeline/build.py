@@ -37,9 +37,13 @@ _TAG = re.compile(
 
 
 def plan_model(
-    checked: CheckedModel, settings: Settings, tell: Tell, ca_bundle: CaBundle | None = None
+    checked: CheckedModel,
+    settings: Settings,
+    tell: Tell,
+    ca_bundle: CaBundle | None = None,
+    layers_merge: bool = True,
 ) -> tuple[UnpackedBundle, BuildPlan]:
-    """Unpacks a checked bundle into the cache and plans its image.
+    """Unpacks a checked bundle into the cache and plans its image; `layers_merge` is as for `make_plan`.
 
     Raises:
         BundleError: the archive is damaged.
@@ -50,7 +54,8 @@ def plan_model(
             tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
     unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
-    return unpacked, _plan(checked, unpacked, settings, _first_attempt(checked, settings), ca_bundle)
+    attempt = _first_attempt(checked, settings)
+    return unpacked, _plan(checked, unpacked, settings, attempt, ca_bundle, layers_merge)
 
 
 def _first_attempt(checked: CheckedModel, settings: Settings) -> Attempt:
@@ -63,6 +68,7 @@ def _plan(
     settings: Settings,
     attempt: Attempt,
     ca_bundle: CaBundle | None = None,
+    layers_merge: bool = True,
 ) -> BuildPlan:
     return make_plan(
         unpacked,
@@ -75,6 +81,7 @@ def _plan(
         attempt.build_requirements,
         attempt.lends_tools,
         attempt.sources_last,
+        layers_merge,
     )
 
 
@@ -138,7 +145,9 @@ def build_model(
         if settings.wheels and checked.config.python:
             check_wheels(settings.wheels, checked.requirements, checked.config.python, path)
         engine = connect(settings.engine_folder)
-        unpacked, plan = plan_model(checked, settings, tell)
+        # A builder of its own has a store of its own, whose layers merge.
+        merge = settings.builder is not None or engine.layers_merge
+        unpacked, plan = plan_model(checked, settings, tell, layers_merge=merge)
         digest = content_digest(plan, _ensure_parents(engine, plan, tell))
         notes: tuple[Problem, ...] = ()
         built = None if options.no_cache else _built_before(engine, tag, digest)
@@ -238,7 +247,7 @@ def _build(
                 attempt, note = following
                 notes.append(note)
                 tell(note.what)
-                plan = _plan(checked, unpacked, settings, attempt)
+                plan = replace(_plan(checked, unpacked, settings, attempt), weights_first=plan.weights_first)
 
 
 @contextlib.contextmanager

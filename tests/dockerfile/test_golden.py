@@ -27,6 +27,7 @@ BASE = BuildPlan(
     workspace=False,
     weights=(),
     code=(".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt"),
+    weights_first=False,
     requirements_text="",
     constraints_text="",
     installer="uv",
@@ -47,6 +48,9 @@ BASE = BuildPlan(
 
 PLANS = {
     "smallest": BASE,
+    "weights-first": dataclasses.replace(
+        BASE, weights=("weights.npz",), weights_first=True, requirements_text="pillow\n"
+    ),
     "everything": dataclasses.replace(
         BASE,
         parent=Parent("gcp", "mirror.example/base-cu113", "11.3", ("conda-forge", "o'channel"), "Google's parent"),
