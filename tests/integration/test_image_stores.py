@@ -16,7 +16,8 @@ import pytest
 from harness.case import Expect
 from harness.runner import mistakes, run_command
 
-from mdai_build.engine import connect
+from mdai_build.engine import Engine, connect
+from mdai_build.engine.process import Environment
 from mdai_build.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,19 @@ MODEL = Path(__file__).parent / "bundles" / "minimal" / "model"
 PARENT = "mdai-build/parent:local-cpu"
 TAG = "mdai-build-test/other-store:latest"
 pytestmark = pytest.mark.integration
+
+
+def test_which_store_merges_layers(engine: docker.DockerClient, other_engine: Mapping[str, str]) -> None:
+    def layers_merge(host: str) -> bool:
+        client = docker.DockerClient(base_url=host)
+        try:
+            return Engine(client, host, "", Environment({})).layers_merge
+        finally:
+            client.close()
+
+    assert layers_merge(other_engine["DOCKER_HOST"])
+    usual = connect(load_settings().engine_folder)
+    assert usual.layers_merge == (engine.info()["Driver"] == "overlayfs")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +57,10 @@ def other_engine(engine: docker.DockerClient) -> Iterator[Mapping[str, str]]:
             here = {**os.environ, **connect(load_settings().engine_folder).environment.values}
             with subprocess.Popen(["docker", "save", PARENT], env=here, stdout=subprocess.PIPE) as save:
                 subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
+        # A run that was killed may have left it.
+        subprocess.run(["docker", "rmi", "--force", TAG], env=there, check=True, capture_output=True)
         yield variables
-        subprocess.run(["docker", "rmi", "--force", TAG], env=there, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["docker", "rmi", "--force", TAG], env=there, check=True, capture_output=True)
     finally:
         subprocess.run([*script, "stop", "--containerd-store"], check=True)
 

@@ -108,3 +108,18 @@ def test_a_token_in_a_channels_path_is_refused_and_not_shown(tmp_path: Path) -> 
     with pytest.raises(UsageError) as caught:
         plan(bundle(tmp_path / "m", "pillow\n"), settings)
     assert "to-12345678" not in str(caught.value)
+
+
+def test_the_costlier_of_weights_and_requirements_lies_lower_where_layers_do_not_merge(tmp_path: Path) -> None:
+    def weights_first(requirements: str, megabytes: int, layers_merge: bool) -> bool:
+        model = bundle(tmp_path / "m", requirements)
+        with (model / "weights.bin").open("wb") as file:
+            file.truncate(megabytes * 2**20)
+        settings = settings_for(tmp_path)
+        checked = check_model(model, settings)
+        return plan_model(checked, settings, lambda text: None, layers_merge=layers_merge)[1].weights_first
+
+    assert weights_first("pillow\n", 256, layers_merge=False)
+    assert not weights_first("pillow\n", 256, layers_merge=True)
+    assert not weights_first("pillow\n", 10, layers_merge=False)
+    assert not weights_first("torch==1.13.1\n", 256, layers_merge=False)
