@@ -10,9 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, connect, require_image
-    from mdai_build.engine.container import RunOptions, running_container
+    from mdai_build.engine.container import RunOptions, end_work, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from mdai_build.engine.secrets import netrc_file, proxy_file
 
 _MODULES = {
+    "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "connect", "require_image"),
-    "container": ("RunOptions", "running_container"),
+    "container": ("RunOptions", "end_work", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent",),
@@ -42,8 +44,11 @@ __all__ = [
     "Resolver",
     "RunOptions",
     "Stage",
+    "bake_file",
+    "bake_images",
     "build_image",
     "connect",
+    "end_work",
     "ensure_parent",
     "file_of_image",
     "find_python",

@@ -75,6 +75,18 @@ class Engine:
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
 
+    def capacity(self) -> Capacity:
+        """What the engine's machine has for containers."""
+        with engine_words():
+            info: dict[str, Any] = self.client.api.info()
+        return Capacity(cores=int(info["NCPU"]), memory=int(info["MemTotal"]))
+
+    def has_containerd_store(self) -> bool:
+        """Whether images are kept by containerd, as they are pushed, and not unpacked by the engine itself."""
+        with engine_words():
+            info: dict[str, Any] = self.client.api.info()
+        return any("io.containerd.snapshotter" in str(value) for _, value in info.get("DriverStatus") or ())
+
     def tag(self, image_id: str, reference: str) -> None:
         """Points a tag at an image; an image that had it before keeps its id alone."""
         repository, _, tag = reference.rpartition(":")
@@ -92,6 +104,15 @@ class Engine:
             except docker.errors.APIError as error:
                 if error.status_code not in (404, 409):  # gone already, or in use
                     raise
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the machine of an engine has."""
+
+    cores: int
+    memory: int
+    """Bytes."""
 
 
 @contextmanager
