@@ -50,12 +50,25 @@ def bake_images(
         # Newer ones ask before a file that they do not know reads outside the working folder; this one is ours.
         variables = {**engine.environment.values, **dict(some.proxies), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
         with started(engine.command(*words), Environment(variables)) as process:
-            follow(process.stdout or (), progress, on_step)
+            follow(process.stdout or (), progress, _once(on_step))
             if process.wait() != 0:
                 raise build_failure(progress)
         told: dict[str, Any] = json.loads(metadata.read_bytes())
     seconds = time.monotonic() - begun
     return {name: BuildResult(image_id(engine, told[name]), progress.stages(), seconds) for name in requests}
+
+
+def _once(on_step: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells a step that several targets have once, without their names."""
+    told: set[str] = set()
+
+    def tell(name: str) -> None:
+        step = re.sub(r"^\[\S+ +(?=[^\]]* \d+/\d+\])", "[", re.sub(r"^\[\S+\] (?=exporting)", "", name))
+        if step not in told and "internal] " not in step:
+            told.add(step)
+            on_step(step)
+
+    return tell
 
 
 def _target(request: BuildRequest) -> dict[str, Any]:
