@@ -51,6 +51,7 @@ def bake_command(
     tag_prefix: str | None,
     no_test: bool,
     no_cache: bool,
+    push: bool,
     jobs: int | None,
     show_file: bool,
     samples: Path | None,
@@ -73,7 +74,7 @@ def bake_command(
 
     settings = read_settings(options)
     check_junit(junit)
-    build = BuildOptions(test=not no_test, no_cache=no_cache, trial=Trial(samples, scope, out))
+    build = BuildOptions(test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out))
     asked = BakeOptions(TAG_PREFIX if tag_prefix is None else tag_prefix, jobs, build)
     if show_file:
         text, refused = bake_file_of(models, settings, asked, silent)

@@ -161,6 +161,7 @@ def build(
     tag: str | None,
     no_test: bool,
     no_cache: bool,
+    push: bool,
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
@@ -181,7 +182,7 @@ def build(
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, trial=Trial(samples, scope, out)),
+            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )

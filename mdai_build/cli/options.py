@@ -62,6 +62,7 @@ def _where_given(context: click.Context, parameter: click.Parameter, value: tupl
 
 
 cache_options = _together(
+    click.option("--push", is_flag=True, help="Push an image that passed to the registry that its name begins with."),
     *(
         click.option(
             f"--cache-{word}",
@@ -71,7 +72,7 @@ cache_options = _together(
             help=f"Build cache to {does}: an image reference, or buildx's type=…; {{name}} is the model's name.",
         )
         for word, does in (("from", "read"), ("to", "write"))
-    )
+    ),
 )
 engine_options = _together(
     click.option("--network", "build_network", help="Network of the build's steps: default, none or host."),

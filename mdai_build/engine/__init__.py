@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent
+    from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
 
@@ -28,6 +29,7 @@ _MODULES = {
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent",),
+    "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
 }
@@ -40,6 +42,7 @@ __all__ = [
     "ImageDetails",
     "Layer",
     "LocalServer",
+    "Pushed",
     "Resolution",
     "Resolver",
     "RunOptions",
@@ -57,6 +60,7 @@ __all__ = [
     "look_into",
     "netrc_file",
     "proxy_file",
+    "push_image",
     "require_image",
     "running_container",
 ]

@@ -44,6 +44,7 @@ _LOGIN = re.compile(
     r"|Authentication failed for|could not read Username|terminal prompts disabled|returned error: 40[137]"
     r"|407 Proxy Authentication Required|response 40[137]"
 )
+_NO_CACHE_EXPORT = "Cache export is not supported"
 _KEPT_LINES = 400
 
 
@@ -93,6 +94,8 @@ class BuildRequest:
     """A folder that gets the files of the stage, in place of an image."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
     """Of the image's layers. A local image gains nothing from it, which takes longer than all else on a large one."""
+    repack: bool = False
+    """Whether layers that are there in another packing, the parent's too, are packed anew."""
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     """Where build caches are read and written, in the words of `docker buildx build`."""
@@ -103,8 +106,9 @@ class BuildRequest:
         if self.output:
             return f"type=local,dest={self.output}"
         # The Docker format of an image knows no zstd.
-        oci = ",oci-mediatypes=true" if self.compression == "zstd" else ""
-        return f"type=docker,compression={self.compression}{oci}"
+        more = ",oci-mediatypes=true" if self.compression == "zstd" else ""
+        more += ",force-compression=true" if self.repack else ""
+        return f"type=docker,compression={self.compression}{more}"
 
 
 @dataclass
@@ -258,6 +262,18 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if found := _PARSE_ERROR.search("\n".join(progress.rest)):
         return _unreadable(found, progress.rest, author_line)
+    if _NO_CACHE_EXPORT in "\n".join(progress.rest):
+        return UnavailableError(
+            Problem(
+                code="engine.no-cache-export",
+                what="this engine cannot write a build cache to a registry: its own image store knows no such thing",
+                where=Location("settings", key="cache_to"),
+                expected="an engine on the containerd image store, or a builder of the docker-container driver",
+                next_step="switch the engine's store (containerd-snapshotter in its daemon.json), name such a builder "
+                "with --builder, or leave out --cache-to; --cache-from works here",
+                details="\n".join(progress.rest).strip(),
+            )
+        )
     if not name or "load metadata for" in name or name.startswith("[internal]"):
         return UnavailableError(
             Problem(

@@ -203,7 +203,7 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
     for model in models:
         with model.step():
             assert model.checked and model.planned
-            model.prepared = prepare(engine, model.checked, *model.planned, model.tag, tell)
+            model.prepared = prepare(engine, model.checked, *model.planned, model.tag, options.build, tell)
             if not options.build.no_cache:
                 model.built = built_before(engine, model.prepared)
                 model.unchanged = model.built is not None

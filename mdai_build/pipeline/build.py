@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.config import parent_images
@@ -119,6 +119,8 @@ class BuildOptions:
     test: bool = True
     no_cache: bool = False
     """Whether to build every step anew, even where nothing changed."""
+    push: bool = False
+    """Whether an image that passed goes to the registry that its tag names."""
     trial: Trial = field(default_factory=Trial)
 
 
@@ -131,7 +133,8 @@ class Prepared:
     plan: BuildPlan
     tag: str
     digest: str
-    """Of all that goes into the image (`plan.content_digest`)."""
+    """Of all that goes into the image (`plan.content_digest`), and how its layers are packed."""
+    compression: Literal["uncompressed", "zstd"] = "uncompressed"
 
 
 def build_model(
@@ -152,7 +155,7 @@ def build_model(
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
-        model = prepare(engine, checked, unpacked, plan, tag, tell)
+        model = prepare(engine, checked, unpacked, plan, tag, options, tell)
         notes: tuple[Problem, ...] = ()
         built = None if options.no_cache else built_before(engine, model)
         if built is None:
@@ -187,14 +190,24 @@ def warnings_of(checked: CheckedModel) -> Iterator[None]:
 
 
 def prepare(
-    engine: Engine, checked: CheckedModel, unpacked: UnpackedBundle, plan: BuildPlan, tag: str, tell: Tell
+    engine: Engine,
+    checked: CheckedModel,
+    unpacked: UnpackedBundle,
+    plan: BuildPlan,
+    tag: str,
+    options: BuildOptions,
+    tell: Tell,
 ) -> Prepared:
     """Sees to the parent image of a planned model, after which it is known what its image is made from.
 
     Raises:
         UnavailableError: the parent cannot be had.
     """
-    return Prepared(checked, unpacked, plan, tag, content_digest(plan, _ensure_parents(engine, plan, tell)))
+    digest = content_digest(plan, _ensure_parents(engine, plan, tell))
+    if options.push and engine.has_containerd_store():
+        # It pushes layers as it holds them; the other store always packs them anew, by gzip.
+        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
+    return Prepared(checked, unpacked, plan, tag, digest)
 
 
 def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
@@ -264,6 +277,9 @@ def image_request(
         _request(context, settings, secrets),
         author_line=author_line(model.plan),
         labels=((CONTENT_LABEL, model.digest),),
+        compression=model.compression,
+        # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
+        repack=model.compression == "zstd" and model.plan.parent.kind == "local",
         cache_from=tuple(place.replace(NAME_PLACE, model.plan.name) for place in settings.cache_from),
         cache_to=tuple(place.replace(NAME_PLACE, model.plan.name) for place in settings.cache_to),
     )
@@ -278,8 +294,13 @@ def finish(
     tell: Tell,
     on_check: Callable[[Check], None],
 ) -> BuildReport:
-    """Tests a built image and moves the tag to it if it passed; one that did not is removed."""
-    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, StageReport
+    """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
+
+    Raises:
+        UnavailableError: it passed, and could not be pushed.
+    """
+    from mdai_build.engine import push_image
+    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, PushReport, StageReport
 
     begun = time.monotonic()
     outcome: Outcome | None = None
@@ -296,6 +317,12 @@ def finish(
     finally:
         if not kept:
             engine.remove_image(built.image_id)
+    pushed = None
+    if kept and options.push:
+        tell(f"pushing {model.tag}")
+        with warnings_of(model.checked):
+            done = push_image(engine, model.tag, tell)
+        pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
     return BuildReport(
         image=ImageReport(reference=model.tag, id=built.image_id, size_bytes=facts.size_bytes if facts else 0)
         if kept
@@ -308,6 +335,7 @@ def finish(
         pictures=outcome.pictures if outcome else (),
         seconds_total=time.monotonic() - begun,
         exit_code=0 if kept else 7,
+        pushed=pushed,
     )
 
 

@@ -37,6 +37,14 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         "warnings": [problem.as_json() for problem in report.warnings],
         "smoke": None if smoke is None else _smoke(smoke),
         "pictures": [str(path) for path in report.pictures],
+        "pushed": None
+        if report.pushed is None
+        else {
+            "reference": report.pushed.reference,
+            "size_bytes": report.pushed.size_bytes,
+            "new_layers": report.pushed.new_layers,
+            "seconds": round(report.pushed.seconds, 3),
+        },
         "seconds_total": round(report.seconds_total, 3),
     }
 

@@ -39,6 +39,19 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class PushReport:
+    """Where the image was pushed to."""
+
+    reference: str
+    """With its digest: what a platform should pull."""
+    size_bytes: int | None
+    """Of all its layers as the registry holds them; None where it did not tell."""
+    new_layers: int
+    """How many the registry did not have."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class BuildReport:
     """The outcome of one build, its smoke test included."""
 
@@ -55,6 +68,8 @@ class BuildReport:
     exit_code: int
     overrides: tuple[str, ...] = ()
     """What the requirements change in the preinstalled packages, a line each."""
+    pushed: PushReport | None = None
+    """None when no push was asked for."""
 
 
 @dataclass(frozen=True)
