@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ def model(tmp_path: Path) -> Path:
     (folder / ".mdai").mkdir(parents=True)
     (folder / ".mdai/config.yaml").write_text("base_image: py38\n")
     (folder / ".mdai/requirements.txt").write_text("")
-    (folder / ".mdai/mdai_deploy.py").write_text(GOOD)
+    (folder / ".mdai/mdai_deploy.py").write_text(f"{GOOD}# {time.time_ns()}\n")  # an unchanged one is not built
     return folder
 
 
@@ -65,7 +66,7 @@ def test_a_cache_and_an_image_pass_from_one_engine_to_another(
     # The same engine with nothing of it left is as good as another.
     subprocess.run(["docker", "rmi", "--force", tag], env=there, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(prune, env=there, check=True, stdout=subprocess.DEVNULL)
-    (model / ".mdai/mdai_deploy.py").write_text(GOOD + "# changed\n")
+    (model / ".mdai/mdai_deploy.py").write_text(f"{GOOD}# changed at {time.time_ns()}\n")
     words = ("--tag", tag, "--push", "--cache-from", cache, "--no-test")
     second = build(tmp_path / "2", cache_folder, other_engine, model, *words)
     assert second.exit_code == 0, second
