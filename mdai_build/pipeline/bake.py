@@ -212,9 +212,11 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
         _build(engine, [model for model in models if model.prepared and not model.built], settings, options, jobs, tell)
         _finish(engine, [model for model in models if model.built], settings, options, jobs, tell)
     finally:
-        for model in models:
-            if model.prepared and (image := engine.image_labelled(CONTENT_LABEL, model.prepared.digest)):
-                engine.remove_image(image.id)
+        # An engine that is gone was told of already, model by model.
+        with contextlib.suppress(MdaiBuildError):
+            for model in models:
+                if model.prepared and (image := engine.image_labelled(CONTENT_LABEL, model.prepared.digest)):
+                    engine.remove_image(image.id)
 
 
 def _jobs(engine: Engine, settings: Settings) -> int:
@@ -322,5 +324,6 @@ def _in_parallel(
             while engine is not None and wait(futures, timeout=_LOOK_SECONDS).not_done:
                 from mdai_build.engine import end_work
 
-                end_work(engine)
+                with contextlib.suppress(MdaiBuildError):
+                    end_work(engine)
             raise
