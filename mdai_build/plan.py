@@ -140,13 +140,11 @@ def make_plan(
     build_requirements: tuple[tuple[str, str], ...] = (),
     builds_from_source: bool = True,
     sources_last: bool = False,
-    layers_merge: bool = True,
 ) -> BuildPlan:
     """The plan for a bundle whose parts have been read and found right.
 
     `ca_bundle` is what the settings say where it is not given. `builds_from_source` may be false only where it is known
-    that no requirement has to be: any package may need one that has no wheel. `layers_merge` is whether the engine can
-    put a layer that is there on top of another one without copying its files.
+    that no requirement has to be: any package may need one that has no wheel.
 
     Raises:
         UsageError: the parent's reference is no image reference, or an address carries credentials.
@@ -175,7 +173,7 @@ def make_plan(
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
-        weights_first=not layers_merge and _weights_cost_more(unpacked, requirements),
+        weights_first=False,
         requirements_text=requirements_text,
         constraints_text=constraint_file(requirements),
         installer=installer,
@@ -251,7 +249,7 @@ def _without_network(requirements: Requirements) -> Requirements:
     )
 
 
-def _weights_cost_more(unpacked: UnpackedBundle, requirements: Requirements) -> bool:
+def weights_cost_more(unpacked: UnpackedBundle, requirements: Requirements) -> bool:
     """Whether to copy the weights takes longer than to install the requirements.
 
     Where layers do not merge, a change of the lower one costs the upper one again; so the costlier is the lower.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import platformdirs
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.logins import Login, hide_login, take_login
@@ -66,6 +66,12 @@ class Settings(BaseModel):
     )
     build_network: str | None = Field(None, description="network of the build's RUN steps: `default`, `none` or `host`")
     builder: str | None = Field(None, description="name of the buildx builder")
+    cache_from: tuple[str, ...] = Field(
+        (), description="build caches to read: image references, or buildx's type=…; {name} is the model's name"
+    )
+    cache_to: tuple[str, ...] = Field(
+        (), description="build caches to write: image references, or buildx's type=…; {name} is the model's name"
+    )
     cache_folder: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_path("mdai-build")),
         description="where unpacked bundles, build contexts and reports are kept",
@@ -96,6 +102,16 @@ class Settings(BaseModel):
     @classmethod
     def _split_words(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("cache_from", "cache_to", mode="before")
+    @classmethod
+    def _read_caches(cls, value: Any, info: ValidationInfo) -> Any:
+        # Words apart by spaces alone: one has commas.
+        words = value.split() if isinstance(value, str) else value
+        if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+            return words
+        extra = ",mode=max,compression=zstd,oci-mediatypes=true" if info.field_name == "cache_to" else ""
+        return tuple(word if "=" in word else f"type=registry,ref={word}{extra}" for word in words)
 
     @field_validator("memory", mode="before")
     @classmethod

@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mdai_build import __version__
+from mdai_build.cli.baking import bake_command
 from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
+    cache_options,
+    check_junit,
     engine_options,
     install_options,
     json_option,
+    junit_option,
     look_up_option,
     model_argument,
     parent_options,
@@ -31,6 +35,7 @@ from mdai_build.cli.options import (
     read_settings,
     silent,
     smoke_options,
+    write_junit,
 )
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
@@ -147,14 +152,16 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @look_up_option
 @install_options
 @engine_options
+@cache_options
 @smoke_options
 @json_option
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the checks as JUnit XML too.")
+@junit_option
 def build(
     model: Path,
     tag: str | None,
     no_test: bool,
     no_cache: bool,
+    push: bool,
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
@@ -170,24 +177,19 @@ def build(
     from mdai_build.report.terminal import print_report
 
     settings = read_settings(options)
-    if junit is not None and not junit.resolve().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(junit.parent)!r}", param_hint="--junit")
+    check_junit(junit)
     with Progress() as progress:
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, trial=Trial(samples, scope, out)),
+            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )
     if as_json:
         print_json(report_as_json(report))
     print_report(report, to_stderr=as_json)
-    if junit is not None:
-        try:
-            junit.write_text(junit_xml(report), encoding="utf-8")
-        except OSError as error:
-            raise click.FileError(str(junit), error.strerror) from None
+    write_junit(junit, lambda: junit_xml(report))
     sys.exit(report.exit_code)
 
 
@@ -208,6 +210,7 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
     click.echo(f"mdai-build build {model} --wheels {folder} --network none", err=True)
 
 
+cli.add_command(bake_command)
 cli.add_command(test_command)
 cli.add_command(run_command)
 cli.add_command(lock_command)

@@ -27,6 +27,9 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
 model_argument = click.argument("model", type=click.Path(exists=True, path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
+junit_option = click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the checks as JUnit XML too."
+)
 parent_options = _together(
     click.option("--parent", metavar="gcp|local|REF", help="The parent image; default: Google's (gcp)."),
     click.option("--cache-folder", type=click.Path(path_type=Path, file_okay=False), help="Where we keep our cache."),
@@ -49,6 +52,26 @@ install_options = _together(
         "--netrc",
         type=click.Path(path_type=Path, dir_okay=False),
         help="A file with names and passwords for indexes, channels and git hosts.",
+    ),
+)
+
+
+def _where_given(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None in place of an empty tuple, so that what the environment or the settings file say holds."""
+    return value or None
+
+
+cache_options = _together(
+    click.option("--push", is_flag=True, help="Push an image that passed to the registry that its name begins with."),
+    *(
+        click.option(
+            f"--cache-{word}",
+            multiple=True,
+            callback=_where_given,
+            metavar="REF",
+            help=f"Build cache to {does}: an image reference, or buildx's type=…; {{name}} is the model's name.",
+        )
+        for word, does in (("from", "read"), ("to", "write"))
     ),
 )
 engine_options = _together(
@@ -91,3 +114,18 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def silent(text: str) -> None:
     """Progress of a command whose standard output is its result and that is over in a moment."""
+
+
+def check_junit(file: Path | None) -> None:
+    """Refuses a JUnit file that could not be written, before anything is built."""
+    if file is not None and not file.resolve().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--junit")
+
+
+def write_junit(file: Path | None, xml: Callable[[], str]) -> None:
+    """Writes JUnit XML where it was asked for."""
+    if file is not None:
+        try:
+            file.write_text(xml(), encoding="utf-8")
+        except OSError as error:
+            raise click.FileError(str(file), error.strerror) from None

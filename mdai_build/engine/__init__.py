@@ -10,22 +10,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, connect, require_image
-    from mdai_build.engine.container import RunOptions, running_container
+    from mdai_build.engine.container import RunOptions, end_work, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent
+    from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
 
 _MODULES = {
+    "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "connect", "require_image"),
-    "container": ("RunOptions", "running_container"),
+    "container": ("RunOptions", "end_work", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent",),
+    "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
 }
@@ -38,12 +42,16 @@ __all__ = [
     "ImageDetails",
     "Layer",
     "LocalServer",
+    "Pushed",
     "Resolution",
     "Resolver",
     "RunOptions",
     "Stage",
+    "bake_file",
+    "bake_images",
     "build_image",
     "connect",
+    "end_work",
     "ensure_parent",
     "file_of_image",
     "find_python",
@@ -52,6 +60,7 @@ __all__ = [
     "look_into",
     "netrc_file",
     "proxy_file",
+    "push_image",
     "require_image",
     "running_container",
 ]

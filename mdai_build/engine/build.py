@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, started
@@ -43,6 +44,7 @@ _LOGIN = re.compile(
     r"|Authentication failed for|could not read Username|terminal prompts disabled|returned error: 40[137]"
     r"|407 Proxy Authentication Required|response 40[137]"
 )
+_NO_CACHE_EXPORT = "Cache export is not supported"
 _KEPT_LINES = 400
 
 
@@ -90,6 +92,23 @@ class BuildRequest:
     """Stages that are made anew, whatever the cache holds."""
     output: Path | None = None
     """A folder that gets the files of the stage, in place of an image."""
+    compression: Literal["uncompressed", "zstd"] = "uncompressed"
+    """Of the image's layers. A local image gains nothing from it, which takes longer than all else on a large one."""
+    repack: bool = False
+    """Whether layers that are there in another packing, the parent's too, are packed anew."""
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    """Where build caches are read and written, in the words of `docker buildx build`."""
+
+    @property
+    def exporter(self) -> str:
+        """What becomes of the result, in the words of `--output`."""
+        if self.output:
+            return f"type=local,dest={self.output}"
+        # The Docker format of an image knows no zstd.
+        more = ",oci-mediatypes=true" if self.compression == "zstd" else ""
+        more += ",force-compression=true" if self.repack else ""
+        return f"type=docker,compression={self.compression}{more}"
 
 
 @dataclass
@@ -167,22 +186,22 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
         environment = Environment({**engine.environment.values, **dict(request.proxies)})
         try:
             with started(_command(engine, request, metadata), environment) as process:
-                _follow(process.stdout or (), progress, on_step)
+                follow(process.stdout or (), progress, on_step)
                 exit_code = process.wait()
         except BaseException:
             if metadata.exists() and not request.output:  # it was complete when the interruption came
-                engine.remove_image(_image_id(engine, json.loads(metadata.read_bytes())))
+                engine.remove_image(image_id(engine, json.loads(metadata.read_bytes())))
             raise
         if exit_code != 0:
             raise build_failure(progress, request.author_line)
         return BuildResult(
-            image_id="" if request.output else _image_id(engine, json.loads(metadata.read_bytes())),
+            image_id="" if request.output else image_id(engine, json.loads(metadata.read_bytes())),
             stages=progress.stages(),
             seconds=time.monotonic() - begun,
         )
 
 
-def _image_id(engine: Engine, metadata: Mapping[str, str]) -> str:
+def image_id(engine: Engine, metadata: Mapping[str, str]) -> str:
     """The id under which the engine holds the image: on the containerd image store that of its manifest, else of its
     config.
     """
@@ -202,10 +221,10 @@ def _image_id(engine: Engine, metadata: Mapping[str, str]) -> str:
 
 
 def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]:
-    # A local image gains nothing from being compressed, which takes longer than all else on a large one.
-    output = f"type=local,dest={request.output}" if request.output else "type=docker,compression=uncompressed"
     words = ["buildx", "build", "--progress=plain", "--provenance=false", f"--metadata-file={metadata}"]
-    words.append(f"--output={output}")
+    words.append(f"--output={request.exporter}")
+    words += [f"--cache-from={place}" for place in request.cache_from]
+    words += [f"--cache-to={place}" for place in request.cache_to]
     if request.no_cache:
         words.append("--no-cache")
     if request.fresh:
@@ -227,7 +246,7 @@ def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]
     return engine.command(*words, str(request.context))
 
 
-def _follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], None]) -> None:
+def follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], None]) -> None:
     for line in lines:
         name = progress.read(line.rstrip("\n"))
         if name is not None and not name.startswith(("[internal]", "[auth]")):
@@ -243,6 +262,18 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if found := _PARSE_ERROR.search("\n".join(progress.rest)):
         return _unreadable(found, progress.rest, author_line)
+    if _NO_CACHE_EXPORT in "\n".join(progress.rest):
+        return UnavailableError(
+            Problem(
+                code="engine.no-cache-export",
+                what="this engine cannot write a build cache to a registry: its own image store knows no such thing",
+                where=Location("settings", key="cache_to"),
+                expected="an engine on the containerd image store, or a builder of the docker-container driver",
+                next_step="switch the engine's store (containerd-snapshotter in its daemon.json), name such a builder "
+                "with --builder, or leave out --cache-to; --cache-from works here",
+                details="\n".join(progress.rest).strip(),
+            )
+        )
     if not name or "load metadata for" in name or name.startswith("[internal]"):
         return UnavailableError(
             Problem(

@@ -47,15 +47,6 @@ class Engine:
     environment: Environment
     """The environment in which `docker` commands reach this engine."""
 
-    @property
-    def layers_merge(self) -> bool:
-        """Whether BuildKit puts a layer on top of another one without copying: so it does on containerd's image store,
-        while the older graph drivers (overlay2) cannot.
-        """
-        with engine_words():
-            status = self.client.info().get("DriverStatus") or []
-        return ["driver-type", "io.containerd.snapshotter.v1"] in status
-
     def command(self, *words: str) -> list[str]:
         """A `docker` command line for this engine."""
         return ["docker", *words]
@@ -84,6 +75,18 @@ class Engine:
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
 
+    def capacity(self) -> Capacity:
+        """What the engine's machine has for containers."""
+        with engine_words():
+            info: dict[str, Any] = self.client.api.info()
+        return Capacity(cores=int(info["NCPU"]), memory=int(info["MemTotal"]))
+
+    def has_containerd_store(self) -> bool:
+        """Whether images are kept by containerd, as they are pushed, and not unpacked by the engine itself."""
+        with engine_words():
+            info: dict[str, Any] = self.client.api.info()
+        return any("io.containerd.snapshotter" in str(value) for _, value in info.get("DriverStatus") or ())
+
     def tag(self, image_id: str, reference: str) -> None:
         """Points a tag at an image; an image that had it before keeps its id alone."""
         repository, _, tag = reference.rpartition(":")
@@ -101,6 +104,15 @@ class Engine:
             except docker.errors.APIError as error:
                 if error.status_code not in (404, 409):  # gone already, or in use
                     raise
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the machine of an engine has."""
+
+    cores: int
+    memory: int
+    """Bytes."""
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import docker.errors
 from docker.models.containers import Container as DockerContainer
 
 from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.process import end_started
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem, UnavailableError
 
@@ -133,6 +134,15 @@ def remove_abandoned(engine: Engine, needed: str | None = None) -> None:
                     container.remove(force=True, v=True)
                     if image != needed:
                         engine.remove_image(image)
+
+
+def end_work(engine: Engine) -> None:
+    """Ends the containers and commands of this run, whatever thread began them; each thread then cleans up itself."""
+    end_started()
+    with engine_words():
+        for container in engine.client.containers.list(filters={"label": f"{OWNER_LABEL}={owner()}"}):
+            with contextlib.suppress(docker.errors.APIError):
+                container.kill()
 
 
 def owner() -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10
+_running: set[subprocess.Popen[str]] = set()
+"""What `started` has started and not ended yet, in all threads."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,11 @@ def started(
         errors="replace",
         start_new_session=True,
     )
+    _running.add(process)
     try:
         yield process
     finally:
+        _running.discard(process)
         if process.poll() is None:
             process.terminate()
             try:
@@ -90,3 +94,10 @@ def started(
                 process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def end_started() -> None:
+    """Ends what `started` has running in other threads: an interruption reaches the main one alone."""
+    for process in tuple(_running):
+        if process.poll() is None:
+            process.terminate()

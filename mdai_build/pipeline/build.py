@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.config import parent_images
@@ -18,7 +18,15 @@ from mdai_build.pipeline.check import CheckedModel, check_model, overrides
 from mdai_build.pipeline.install import Attempt, explain_no_tools, next_attempt
 from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
-from mdai_build.plan import CONTENT_LABEL, LABEL_PREFIX, BuildPlan, CaBundle, content_digest, make_plan
+from mdai_build.plan import (
+    CONTENT_LABEL,
+    LABEL_PREFIX,
+    BuildPlan,
+    CaBundle,
+    content_digest,
+    make_plan,
+    weights_cost_more,
+)
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
@@ -27,6 +35,11 @@ if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check
 
+TAG_PREFIX = "mdai-build/"
+CONTEXTS = "contexts"
+"""The folder of build contexts in the cache."""
+NAME_PLACE = "{name}"
+"""Stands for the model's name in the settings cache_from and cache_to."""
 _WORTH_TELLING_BYTES = 32 * 2**20
 # The distribution project's grammar of references, without a digest: host and port, path, version.
 _TAG = re.compile(
@@ -37,13 +50,9 @@ _TAG = re.compile(
 
 
 def plan_model(
-    checked: CheckedModel,
-    settings: Settings,
-    tell: Tell,
-    ca_bundle: CaBundle | None = None,
-    layers_merge: bool = True,
+    checked: CheckedModel, settings: Settings, tell: Tell, ca_bundle: CaBundle | None = None
 ) -> tuple[UnpackedBundle, BuildPlan]:
-    """Unpacks a checked bundle into the cache and plans its image; `layers_merge` is as for `make_plan`.
+    """Unpacks a checked bundle into the cache and plans its image.
 
     Raises:
         BundleError: the archive is damaged.
@@ -55,7 +64,7 @@ def plan_model(
 
     unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
     attempt = _first_attempt(checked, settings)
-    return unpacked, _plan(checked, unpacked, settings, attempt, ca_bundle, layers_merge)
+    return unpacked, _plan(checked, unpacked, settings, attempt, ca_bundle)
 
 
 def _first_attempt(checked: CheckedModel, settings: Settings) -> Attempt:
@@ -68,7 +77,6 @@ def _plan(
     settings: Settings,
     attempt: Attempt,
     ca_bundle: CaBundle | None = None,
-    layers_merge: bool = True,
 ) -> BuildPlan:
     return make_plan(
         unpacked,
@@ -81,7 +89,6 @@ def _plan(
         attempt.build_requirements,
         attempt.lends_tools,
         attempt.sources_last,
-        layers_merge,
     )
 
 
@@ -122,7 +129,22 @@ class BuildOptions:
     test: bool = True
     no_cache: bool = False
     """Whether to build every step anew, even where nothing changed."""
+    push: bool = False
+    """Whether an image that passed goes to the registry that its tag names."""
     trial: Trial = field(default_factory=Trial)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model of which all is known that its build needs."""
+
+    checked: CheckedModel
+    unpacked: UnpackedBundle
+    plan: BuildPlan
+    tag: str
+    digest: str
+    """Of all that goes into the image (`plan.content_digest`), and how its layers are packed."""
+    compression: Literal["uncompressed", "zstd"] = "uncompressed"
 
 
 def build_model(
@@ -134,58 +156,79 @@ def build_model(
         MdaiBuildError: something before the smoke test failed. A failed smoke test is in the report.
     """
     from mdai_build.engine import connect
-    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, StageReport
 
     begun = time.monotonic()
     asked_tag = None if options.tag is None else normalise_tag(options.tag)
     tell("checking the bundle and its requirements")
-    checked = check_model(path, settings, look_up=True)
-    tag = asked_tag or normalise_tag(f"mdai-build/{checked.bundle.name}")
-    try:
-        if settings.wheels and checked.config.python:
-            check_wheels(settings.wheels, checked.requirements, checked.config.python, path)
+    checked = check_for_build(path, settings)
+    tag = asked_tag or normalise_tag(f"{TAG_PREFIX}{checked.bundle.name}")
+    with warnings_of(checked):
         engine = connect(settings.engine_folder)
-        # A builder of its own has a store of its own, whose layers merge.
-        merge = settings.builder is not None or engine.layers_merge
-        unpacked, plan = plan_model(checked, settings, tell, layers_merge=merge)
-        digest = content_digest(plan, _ensure_parents(engine, plan, tell))
+        unpacked, plan = plan_model(checked, settings, tell)
+        model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         notes: tuple[Problem, ...] = ()
-        built = None if options.no_cache else _built_before(engine, tag, digest)
+        built = None if options.no_cache else built_before(engine, model)
         if built is None:
-            built, notes = _build(engine, checked, plan, unpacked, settings, digest, options.no_cache, tell)
+            built, notes = build_prepared(engine, model, settings, options.no_cache, tell)
         else:
             tell("nothing changed: the image is there already")
+    report = finish(engine, model, built, settings, options, tell, on_check)
+    return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
+
+
+def _layers_merge(engine: Engine, settings: Settings) -> bool:
+    """Whether the builder can put a layer that is there on top of another one without copying its files.
+
+    So it is on containerd's image store, and in a builder of its own; the older graph drivers (overlay2) cannot.
+    """
+    return settings.builder is not None or engine.has_containerd_store()
+
+
+def check_for_build(path: Path, settings: Settings) -> CheckedModel:
+    """Checks a bundle as far as can be without an engine.
+
+    Raises:
+        MdaiBuildError: it cannot be built.
+    """
+    checked = check_model(path, settings, look_up=True)
+    if settings.wheels and checked.config.python:
+        with warnings_of(checked):
+            check_wheels(settings.wheels, checked.requirements, checked.config.python, path)
+    return checked
+
+
+@contextlib.contextmanager
+def warnings_of(checked: CheckedModel) -> Iterator[None]:
+    """Adds to a failure what was dubious about the bundle: that may be why."""
+    try:
+        yield
     except MdaiBuildError as failure:
-        # What was dubious may be why.
         failure.warnings = (*checked.warnings, *failure.warnings)
         raise
-    outcome: Outcome | None = None
-    kept = False
-    try:
-        facts = engine.image(built.image_id)
-        if options.test:
-            tell("starting the image for the smoke test")
-            name = checked.bundle.name
-            outcome = smoke_test(engine, built.image_id, settings, options.trial, unpacked, name, on_check)
-        if outcome is None or outcome.smoke.passed:
-            _move_tag(engine, built.image_id, tag)
-            kept = True
-    finally:
-        if not kept:
-            engine.remove_image(built.image_id)
-    return BuildReport(
-        image=ImageReport(reference=tag, id=built.image_id, size_bytes=facts.size_bytes if facts else 0)
-        if kept
-        else None,
-        parent=ParentReport(reference=plan.parent.reference, why=plan.parent.why),
-        stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
-        overrides=overrides(checked),
-        warnings=(*checked.warnings, *notes),
-        smoke=outcome.smoke if outcome else None,
-        pictures=outcome.pictures if outcome else (),
-        seconds_total=time.monotonic() - begun,
-        exit_code=0 if kept else 7,
-    )
+
+
+def prepare(
+    engine: Engine,
+    checked: CheckedModel,
+    unpacked: UnpackedBundle,
+    plan: BuildPlan,
+    tag: str,
+    settings: Settings,
+    options: BuildOptions,
+    tell: Tell,
+) -> Prepared:
+    """Sees to the parent image of a planned model, after which it is known what its image is made from.
+
+    Raises:
+        UnavailableError: the parent cannot be had.
+    """
+    if not _layers_merge(engine, settings):
+        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
+    digest = content_digest(plan, _ensure_parents(engine, plan, tell))
+    if options.push and engine.has_containerd_store():
+        # It pushes layers as it holds them; the other store always packs them anew, by gzip.
+        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
+    return Prepared(checked, unpacked, plan, tag, digest)
 
 
 def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
@@ -196,44 +239,39 @@ def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
     return [ensure_parent(engine, parent, tell).id for parent in parents]
 
 
-def _built_before(engine: Engine, tag: str, digest: str) -> BuildResult | None:
+def built_before(engine: Engine, model: Prepared) -> BuildResult | None:
     """The image that was made from the very same content, if it is still there."""
     from mdai_build.engine import BuildResult
 
-    facts = engine.image(tag)
-    if facts is None or facts.labels.get(CONTENT_LABEL) != digest:
-        facts = engine.image_labelled(CONTENT_LABEL, digest)
+    facts = engine.image(model.tag)
+    if facts is None or facts.labels.get(CONTENT_LABEL) != model.digest:
+        facts = engine.image_labelled(CONTENT_LABEL, model.digest)
     return BuildResult(image_id=facts.id, stages=(), seconds=0.0) if facts else None
 
 
-def _build(
-    engine: Engine,
-    checked: CheckedModel,
-    plan: BuildPlan,
-    unpacked: UnpackedBundle,
-    settings: Settings,
-    digest: str,
-    no_cache: bool,
-    tell: Tell,
+def build_prepared(
+    engine: Engine, model: Prepared, settings: Settings, no_cache: bool, tell: Tell
 ) -> tuple[BuildResult, tuple[Problem, ...]]:
-    """The built image, and what its user should know of how the requirements came to be installed."""
+    """The built image, and what its user should know of how the requirements came to be installed.
+
+    Raises:
+        MdaiBuildError: a step failed, and no other way to install the requirements is known to work.
+    """
     from mdai_build.context import context_folder, write_context
-    from mdai_build.dockerfile import author_line
     from mdai_build.engine import build_image
 
+    checked, plan = model.checked, model.plan
     notes: list[Problem] = []
     attempt = _first_attempt(checked, settings)
-    contexts = settings.cache_folder / "contexts"
+    contexts = settings.cache_folder / CONTEXTS
     with (
         context_folder(contexts, checked.bundle, lambda: tell("waiting for another build of this bundle")) as folder,
-        _secrets(settings) as secrets,
+        secrets_of(settings) as secrets,
     ):
         while True:
-            write_context(plan, unpacked, folder)
+            write_context(plan, model.unpacked, folder)
             request = replace(
-                _request(folder, settings, secrets),
-                author_line=author_line(plan),
-                labels=((CONTENT_LABEL, digest),),
+                image_request(replace(model, plan=plan), folder, settings, secrets),
                 no_cache=no_cache,
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
@@ -247,11 +285,83 @@ def _build(
                 attempt, note = following
                 notes.append(note)
                 tell(note.what)
-                plan = replace(_plan(checked, unpacked, settings, attempt), weights_first=plan.weights_first)
+                plan = replace(_plan(checked, model.unpacked, settings, attempt), weights_first=plan.weights_first)
+
+
+def image_request(
+    model: Prepared, context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]
+) -> BuildRequest:
+    """What a builder is asked for to make a model's image from its build context."""
+    from mdai_build.dockerfile import author_line
+
+    return replace(
+        _request(context, settings, secrets),
+        author_line=author_line(model.plan),
+        labels=((CONTENT_LABEL, model.digest),),
+        compression=model.compression,
+        # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
+        repack=model.compression == "zstd" and model.plan.parent.kind == "local",
+        cache_from=tuple(place.replace(NAME_PLACE, model.plan.name) for place in settings.cache_from),
+        cache_to=tuple(place.replace(NAME_PLACE, model.plan.name) for place in settings.cache_to),
+    )
+
+
+def finish(
+    engine: Engine,
+    model: Prepared,
+    built: BuildResult,
+    settings: Settings,
+    options: BuildOptions,
+    tell: Tell,
+    on_check: Callable[[Check], None],
+) -> BuildReport:
+    """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
+
+    Raises:
+        UnavailableError: it passed, and could not be pushed.
+    """
+    from mdai_build.engine import push_image
+    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, PushReport, StageReport
+
+    begun = time.monotonic()
+    outcome: Outcome | None = None
+    kept = False
+    name = model.checked.bundle.name
+    try:
+        facts = engine.image(built.image_id)
+        if options.test:
+            tell("starting the image for the smoke test")
+            outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check)
+        if outcome is None or outcome.smoke.passed:
+            _move_tag(engine, built.image_id, model.tag)
+            kept = True
+    finally:
+        if not kept:
+            engine.remove_image(built.image_id)
+    pushed = None
+    if kept and options.push:
+        tell(f"pushing {model.tag}")
+        with warnings_of(model.checked):
+            done = push_image(engine, model.tag, tell)
+        pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
+    return BuildReport(
+        image=ImageReport(reference=model.tag, id=built.image_id, size_bytes=facts.size_bytes if facts else 0)
+        if kept
+        else None,
+        parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),
+        stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
+        overrides=overrides(model.checked),
+        warnings=model.checked.warnings,
+        smoke=outcome.smoke if outcome else None,
+        pictures=outcome.pictures if outcome else (),
+        seconds_total=time.monotonic() - begun,
+        exit_code=0 if kept else 7,
+        pushed=pushed,
+    )
 
 
 @contextlib.contextmanager
-def _secrets(settings: Settings) -> Iterator[tuple[tuple[str, Path], ...]]:
+def secrets_of(settings: Settings) -> Iterator[tuple[tuple[str, Path], ...]]:
     """The secrets of a build, by name, for as long as the block lasts."""
     from mdai_build.engine import netrc_file, proxy_file
 
@@ -319,7 +429,7 @@ def build_files(
     wait = context_folder(
         settings.cache_folder / target, checked.bundle, lambda: tell("waiting for another run of this bundle")
     )
-    with wait as context, _secrets(settings) as secrets:
+    with wait as context, secrets_of(settings) as secrets:
         write_context(plan, unpacked, context, render=render)
         request = replace(_request(context, settings, secrets), target=target, output=output, fresh=fresh)
         try:
@@ -346,7 +456,7 @@ def _move_tag(engine: Engine, image_id: str, tag: str) -> None:
             engine.remove_image(before.id)
 
 
-def normalise_tag(tag: str) -> str:
+def normalise_tag(tag: str, option: str = "--tag") -> str:
     """A tag with its version part, `latest` where none is given.
 
     Raises:
@@ -357,7 +467,7 @@ def normalise_tag(tag: str) -> str:
             Problem(
                 code="usage.tag",
                 what=f"no image can have the name {tag!r}",
-                where=Location("option --tag"),
+                where=Location(f"option {option}"),
                 expected="NAME or NAME:VERSION, the name in lower case, such as mymodel:1.2 or host:5000/team/mymodel",
             )
         )

@@ -12,7 +12,7 @@ from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.report.text import clean, clean_line
 
 if TYPE_CHECKING:
-    from mdai_build.report.values import BuildReport
+    from mdai_build.report.values import BakeReport, BuildReport
     from mdai_build.smoke.result import Answer, Check, SmokeResult
 
 FORMAT = 1
@@ -37,6 +37,37 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         "warnings": [problem.as_json() for problem in report.warnings],
         "smoke": None if smoke is None else _smoke(smoke),
         "pictures": [str(path) for path in report.pictures],
+        "pushed": None
+        if report.pushed is None
+        else {
+            "reference": report.pushed.reference,
+            "size_bytes": report.pushed.size_bytes,
+            "new_layers": report.pushed.new_layers,
+            "seconds": round(report.pushed.seconds, 3),
+        },
+        "seconds_total": round(report.seconds_total, 3),
+    }
+
+
+def bake_as_json(report: BakeReport) -> dict[str, Any]:
+    """The outcome of many builds as JSON-ready values; `build` is what `report_as_json` gives for one."""
+    return {
+        "format": FORMAT,
+        "exit_code": report.exit_code,
+        "models": [
+            {
+                "name": model.name,
+                "path": str(model.path),
+                "outcome": model.outcome,
+                "exit_code": model.exit_code,
+                "image": model.tag if model.exit_code == 0 else None,
+                "seconds": round(model.seconds, 3),
+                "problems": [problem.as_json() for problem in model.problems],
+                "warnings": [problem.as_json() for problem in model.warnings],
+                "build": report_as_json(model.build) if model.build else None,
+            }
+            for model in report.models
+        ],
         "seconds_total": round(report.seconds_total, 3),
     }
 
@@ -72,13 +103,23 @@ def junit_xml(report: BuildReport) -> str:
         checks = report.smoke.checks
         failed = sum(not check.passed for check in checks)
         suite = _suite(root, "smoke", len(checks), failed, sum(check.seconds for check in checks))
-        for check in checks:
-            case = _case(suite, check.name, check.seconds)
-            text = "\n\n".join(problem_text(problem) for problem in check.problems)
-            if not check.passed:
-                ElementTree.SubElement(case, "failure", message=_xml(clean_line(check.message))).text = _xml(text)
-            elif text:
-                ElementTree.SubElement(case, "system-out").text = _xml(text)
+        _checks(suite, checks)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def bake_junit_xml(report: BakeReport) -> str:
+    """The outcome of many builds as JUnit XML: a suite for each model, with its build and its smoke test's checks."""
+    root = ElementTree.Element("testsuites", name="mdai-build")
+    for model in report.models:
+        checks = model.build.smoke.checks if model.build and model.build.smoke else ()
+        failed = (model.failure is not None) + sum(not check.passed for check in checks)
+        suite = _suite(root, _xml(clean_line(model.name)), 1 + len(checks), failed, model.seconds)
+        build = _case(suite, "build", model.seconds)
+        if model.failure is not None:
+            text = "\n\n".join(problem_text(problem) for problem in model.problems)
+            ElementTree.SubElement(build, "failure", message=_xml(clean_line(str(model.problems[0])))).text = _xml(text)
+        _checks(suite, checks)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -104,6 +145,16 @@ def _suite(root: ElementTree.Element, name: str, tests: int, failures: int, seco
 def _case(suite: ElementTree.Element, name: str, seconds: float) -> ElementTree.Element:
     kind = f"mdai-build.{suite.get('name')}"
     return ElementTree.SubElement(suite, "testcase", classname=kind, name=_xml(clean_line(name)), time=f"{seconds:.3f}")
+
+
+def _checks(suite: ElementTree.Element, checks: Sequence[Check]) -> None:
+    for check in checks:
+        case = _case(suite, check.name, check.seconds)
+        text = "\n\n".join(problem_text(problem) for problem in check.problems)
+        if not check.passed:
+            ElementTree.SubElement(case, "failure", message=_xml(clean_line(check.message))).text = _xml(text)
+        elif text:
+            ElementTree.SubElement(case, "system-out").text = _xml(text)
 
 
 def _xml(text: str) -> str:

@@ -91,6 +91,12 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
     if report.image is not None:
         rows.append(("image", report.image.reference))
         rows.append(("", f"{report.image.id}, {size(report.image.size_bytes)}"))
+    if report.pushed is not None:
+        there = f", {size(report.pushed.size_bytes)}" if report.pushed.size_bytes is not None else ""
+        new = report.pushed.new_layers
+        rows.append(
+            ("pushed", f"{report.pushed.reference}{there}, {new} new layers in {duration(report.pushed.seconds)}")
+        )
     rows.append(("parent", f"{report.parent.reference}: {report.parent.why}"))
     rows += _override_rows(report.overrides)
     on.print()

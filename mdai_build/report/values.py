@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdai_build.errors import Problem
+from mdai_build.errors import MdaiBuildError, Problem
 
 if TYPE_CHECKING:
     from mdai_build.smoke.result import SmokeResult
@@ -39,6 +39,19 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class PushReport:
+    """Where the image was pushed to."""
+
+    reference: str
+    """With its digest: what a platform should pull."""
+    size_bytes: int | None
+    """Of all its layers as the registry holds them; None where it did not tell."""
+    new_layers: int
+    """How many the registry did not have."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class BuildReport:
     """The outcome of one build, its smoke test included."""
 
@@ -55,3 +68,63 @@ class BuildReport:
     exit_code: int
     overrides: tuple[str, ...] = ()
     """What the requirements change in the preinstalled packages, a line each."""
+    pushed: PushReport | None = None
+    """None when no push was asked for."""
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """The outcome of one model among many."""
+
+    name: str
+    path: Path
+    tag: str = ""
+    """Of its image; empty where it was not found out."""
+    build: BuildReport | None = None
+    """None when it did not come as far as an image."""
+    unchanged: bool = False
+    """Whether the image was there already."""
+    failure: MdaiBuildError | None = None
+    seconds: float = 0.0
+    """What was done for this model alone took; building it together with others is not in it."""
+
+    @property
+    def exit_code(self) -> int:
+        """As that of a `build` of this model."""
+        if self.failure is not None:
+            return self.failure.exit_code
+        return self.build.exit_code if self.build else 1
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Why it is not good; empty when it is."""
+        if self.failure is not None:
+            return self.failure.problems
+        return self.build.smoke.problems if self.build and self.build.smoke else ()
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is dubious about it."""
+        if self.failure is not None:
+            return self.failure.warnings
+        return self.build.warnings if self.build else ()
+
+    @property
+    def outcome(self) -> str:
+        """In one or two words."""
+        if self.exit_code == 0:
+            return "unchanged" if self.unchanged else "built"
+        return self.failure.title if self.failure else "the smoke test failed"
+
+
+@dataclass(frozen=True)
+class BakeReport:
+    """The outcome of many builds at once."""
+
+    models: tuple[ModelReport, ...]
+    seconds_total: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all are good; else the lowest of the others, which is that of the model that got least far."""
+        return min((model.exit_code for model in self.models if model.exit_code), default=0)

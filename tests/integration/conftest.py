@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import docker
 import pytest
 from harness import loopback
+
+ROOT = Path(__file__).resolve().parents[2]
+PARENT = "mdai-build/parent:local-cpu"
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +45,40 @@ def git_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A git repository over HTTP with the package mdai_git_probe."""
     with loopback.git_server(tmp_path_factory.mktemp("git")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def other_engine(engine: docker.DockerClient) -> Iterator[Mapping[str, str]]:
+    """Environment variables that lead to a private engine on the containerd image store, which has the local parent."""
+    from mdai_build.engine import connect
+    from mdai_build.settings import load_settings
+
+    script = [sys.executable, str(ROOT / "scripts" / "engine.py")]
+    subprocess.run([*script, "start", "--containerd-store"], check=True)
+    try:
+        line = subprocess.run(
+            [*script, "env", "--containerd-store"], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+        variables = dict(word.split("=", 1) for word in line.split()[1:])
+        variables["PATH"] = variables["PATH"].replace('"$PATH"', os.environ["PATH"])
+        there = {**os.environ, **variables}
+        has_parent = subprocess.run(["docker", "image", "inspect", PARENT], env=there, capture_output=True, check=False)
+        if has_parent.returncode != 0:
+            here = {**os.environ, **connect(load_settings().engine_folder).environment.values}
+            with subprocess.Popen(["docker", "save", PARENT], env=here, stdout=subprocess.PIPE) as save:
+                subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
+        yield variables
+    finally:
+        subprocess.run([*script, "stop", "--containerd-store"], check=True)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The `host:port` of an image registry on loopback."""
+    from mdai_build.settings import load_settings
+
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from registry import serving
+
+    with serving(load_settings().engine_folder, tmp_path_factory.mktemp("registry")) as address:
+        yield address

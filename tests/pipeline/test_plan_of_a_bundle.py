@@ -9,7 +9,7 @@ import pytest
 from mdai_build.errors import RequirementsError, UsageError
 from mdai_build.pipeline.build import plan_model, render_model
 from mdai_build.pipeline.check import check_model, overrides, summary
-from mdai_build.plan import BuildPlan
+from mdai_build.plan import BuildPlan, weights_cost_more
 from mdai_build.settings import Settings, load_settings
 
 DEPLOY = "class MDAIModel:\n    def predict(self, data):\n        return []\n"
@@ -110,16 +110,15 @@ def test_a_token_in_a_channels_path_is_refused_and_not_shown(tmp_path: Path) -> 
     assert "to-12345678" not in str(caught.value)
 
 
-def test_the_costlier_of_weights_and_requirements_lies_lower_where_layers_do_not_merge(tmp_path: Path) -> None:
-    def weights_first(requirements: str, megabytes: int, layers_merge: bool) -> bool:
+def test_which_of_weights_and_requirements_costs_more(tmp_path: Path) -> None:
+    def cost_more(requirements: str, megabytes: int) -> bool:
         model = bundle(tmp_path / "m", requirements)
         with (model / "weights.bin").open("wb") as file:
             file.truncate(megabytes * 2**20)
         settings = settings_for(tmp_path)
         checked = check_model(model, settings)
-        return plan_model(checked, settings, lambda text: None, layers_merge=layers_merge)[1].weights_first
+        return weights_cost_more(plan_model(checked, settings, lambda text: None)[0], checked.requirements)
 
-    assert weights_first("pillow\n", 256, layers_merge=False)
-    assert not weights_first("pillow\n", 256, layers_merge=True)
-    assert not weights_first("pillow\n", 10, layers_merge=False)
-    assert not weights_first("torch==1.13.1\n", 256, layers_merge=False)
+    assert cost_more("pillow\n", 256)
+    assert not cost_more("pillow\n", 10)
+    assert not cost_more("torch==1.13.1\n", 256)

@@ -13,7 +13,7 @@ def test_a_report_as_json(report: BuildReport) -> None:
     document = json.loads(json.dumps(report_as_json(report)))
     assert set(document) == {
         "format", "exit_code", "image", "parent", "stages", "overrides", "warnings", "smoke", "pictures",
-        "seconds_total",
+        "pushed", "seconds_total",
     }  # fmt: skip
     assert document["image"] == {
         "reference": "mdai-build/model:latest",

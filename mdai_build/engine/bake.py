@@ -1,0 +1,106 @@
+"""Builds many images with one `docker buildx bake`, so that BuildKit solves what they share once.
+
+A bake file in JSON is read as HCL: `${` and `%{` begin a template there (HCL's JSON syntax, "Expressions").
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, image_id
+from mdai_build.engine.connection import Engine
+from mdai_build.engine.process import Environment, run_quietly, started
+
+_ASKS_FOR_HOST_NETWORK = (0, 17)
+"""From this version on, a bake file that wants the host's network needs a yes on the command line."""
+
+
+def bake_file(requests: Mapping[str, BuildRequest]) -> str:
+    """The bake file of some requests, as JSON; the names are those of its targets (letters, digits, `_`, `-`)."""
+    targets = {name: _target(request) for name, request in requests.items()}
+    return json.dumps({"group": {"default": {"targets": list(targets)}}, "target": _literal(targets)}, indent=2) + "\n"
+
+
+def bake_images(
+    engine: Engine, requests: Mapping[str, BuildRequest], on_step: Callable[[str], None]
+) -> dict[str, BuildResult]:
+    """Builds the images of all requests, at least one, as one graph; `on_step` is told each step as it begins.
+
+    Raises:
+        MdaiBuildError: a step failed, whosoever: BuildKit then ends the builds of all, and some images may be done.
+    """
+    begun = time.monotonic()
+    progress = Progress()
+    some = next(iter(requests.values()))
+    with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
+        file, metadata = Path(scratch, "docker-bake.json"), Path(scratch, "metadata.json")
+        file.write_text(bake_file(requests), encoding="utf-8")
+        words = ["buildx", "bake", f"--file={file}", "--progress=plain", "--provenance=false"]
+        words.append(f"--metadata-file={metadata}")
+        if some.builder:
+            words.append(f"--builder={some.builder}")
+        if some.network == "host" and _buildx_version(engine) >= _ASKS_FOR_HOST_NETWORK:
+            words.append("--allow=network.host")
+        # Newer ones ask before a file that they do not know reads outside the working folder; this one is ours.
+        variables = {**engine.environment.values, **dict(some.proxies), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
+        with started(engine.command(*words), Environment(variables)) as process:
+            follow(process.stdout or (), progress, _once(on_step))
+            if process.wait() != 0:
+                raise build_failure(progress)
+        told: dict[str, Any] = json.loads(metadata.read_bytes())
+    seconds = time.monotonic() - begun
+    return {name: BuildResult(image_id(engine, told[name]), progress.stages(), seconds) for name in requests}
+
+
+def _once(on_step: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells a step that several targets have once, without their names."""
+    told: set[str] = set()
+
+    def tell(name: str) -> None:
+        step = re.sub(r"^\[\S+ +(?=[^\]]* \d+/\d+\])", "[", re.sub(r"^\[\S+\] (?=exporting)", "", name))
+        if step not in told and "internal] " not in step:
+            told.add(step)
+            on_step(step)
+
+    return tell
+
+
+def _target(request: BuildRequest) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "context": str(request.context),
+        "dockerfile": "Dockerfile",
+        "contexts": {name: str(folder) for name, folder in request.contexts},
+        "secret": [f"id={name},src={file}" for name, file in request.secrets],
+        "args": {name: None for name, _ in request.proxies},  # taken from the environment: a value may hold a password
+        "labels": dict(request.labels),
+        "network": request.network,
+        "target": request.target,
+        "no-cache": request.no_cache,
+        "no-cache-filter": list(request.fresh),
+        "cache-from": list(request.cache_from),
+        "cache-to": list(request.cache_to),
+        "output": [request.exporter],
+    }
+    return {name: value for name, value in parts.items() if value}
+
+
+def _literal(value: Any) -> Any:
+    """The same value with its texts written so that HCL takes them as they are."""
+    if isinstance(value, str):
+        return value.replace("${", "$${").replace("%{", "%%{")
+    if isinstance(value, dict):
+        return {name: _literal(part) for name, part in value.items()}
+    return [_literal(part) for part in value] if isinstance(value, list) else value
+
+
+def _buildx_version(engine: Engine) -> tuple[int, int]:
+    found = re.search(
+        r"\bv?(\d+)\.(\d+)\.\d+", run_quietly(engine.command("buildx", "version"), engine.environment).output
+    )
+    return (int(found[1]), int(found[2])) if found else (0, 0)
