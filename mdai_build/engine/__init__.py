@@ -12,22 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, connect, require_image
-    from mdai_build.engine.container import RunOptions, running_container
+    from mdai_build.engine.container import RunOptions, require_local, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
+    from mdai_build.engine.target import Reloadable
+    from mdai_build.engine.watch import FolderWatch, watched
 
 _MODULES = {
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "connect", "require_image"),
-    "container": ("RunOptions", "running_container"),
+    "container": ("RunOptions", "require_local", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent",),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
+    "target": ("Reloadable",),
+    "watch": ("FolderWatch", "watched"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -35,9 +39,11 @@ __all__ = [
     "BuildRequest",
     "BuildResult",
     "Engine",
+    "FolderWatch",
     "ImageDetails",
     "Layer",
     "LocalServer",
+    "Reloadable",
     "Resolution",
     "Resolver",
     "RunOptions",
@@ -53,7 +59,9 @@ __all__ = [
     "netrc_file",
     "proxy_file",
     "require_image",
+    "require_local",
     "running_container",
+    "watched",
 ]
 
 

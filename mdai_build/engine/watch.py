@@ -49,22 +49,22 @@ class FolderWatch:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known = dict(_walk(folder))
-        self._paths: set[str] = set()
+        self._paths: frozenset[str] = frozenset()
         self._noticed = 0.0
         self._changed = threading.Condition()
 
     @property
-    def pending(self) -> bool:
-        """Whether something was saved that `wait` has not told yet."""
-        return bool(self._paths)
+    def pending(self) -> frozenset[str]:
+        """What was saved that `wait` has not told yet."""
+        return self._paths
 
     def wait(self, seconds: float | None = None) -> Saved | None:
         """What was saved since the last call, waiting for it if need be; None after so many seconds without."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._paths, seconds):
                 return None
-            saved = Saved(frozenset(self._paths), self._noticed)
-            self._paths.clear()
+            saved = Saved(self._paths, self._noticed)
+            self._paths = frozenset()
             return saved
 
     def take(self, candidates: set[Path], noticed: float) -> None:
@@ -74,7 +74,7 @@ class FolderWatch:
             return
         with self._changed:
             self._noticed = self._noticed if self._paths else noticed
-            self._paths |= changed
+            self._paths = self._paths | changed
             self._changed.notify_all()
 
     def known(self) -> set[str]:

@@ -138,13 +138,7 @@ def build_model(
             check_wheels(settings.wheels, checked.requirements, checked.config.python, path)
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
-        digest = content_digest(plan, _ensure_parents(engine, plan, tell))
-        notes: tuple[Problem, ...] = ()
-        built = None if options.no_cache else _built_before(engine, tag, digest)
-        if built is None:
-            built, notes = _build(engine, checked, plan, unpacked, settings, digest, options.no_cache, tell)
-        else:
-            tell("nothing changed: the image is there already")
+        built, notes = ensure_image(engine, checked, plan, unpacked, settings, tag, tell, options.no_cache)
     except MdaiBuildError as failure:
         # What was dubious may be why.
         failure.warnings = (*checked.warnings, *failure.warnings)
@@ -176,6 +170,31 @@ def build_model(
         seconds_total=time.monotonic() - begun,
         exit_code=0 if kept else 7,
     )
+
+
+def ensure_image(
+    engine: Engine,
+    checked: CheckedModel,
+    plan: BuildPlan,
+    unpacked: UnpackedBundle,
+    settings: Settings,
+    tag: str,
+    tell: Tell,
+    no_cache: bool = False,
+) -> tuple[BuildResult, tuple[Problem, ...]]:
+    """The image of a plan, built where it is not there already, and what is to be told of how it came about.
+
+    No tag is moved; `tag` is where the image is looked for first.
+
+    Raises:
+        MdaiBuildError: the parent cannot be had, or a step failed.
+    """
+    digest = content_digest(plan, _ensure_parents(engine, plan, tell))
+    built = None if no_cache else _built_before(engine, tag, digest)
+    if built is None:
+        return _build(engine, checked, plan, unpacked, settings, digest, no_cache, tell)
+    tell("nothing changed: the image is there already")
+    return built, ()
 
 
 def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:

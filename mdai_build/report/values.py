@@ -55,3 +55,20 @@ class BuildReport:
     exit_code: int
     overrides: tuple[str, ...] = ()
     """What the requirements change in the preinstalled packages, a line each."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a model after a change of its files."""
+
+    passed: bool
+    complete: bool
+    """Whether everything was tried; if not, nothing failed or failed so far."""
+    seconds: float
+    """Since the change was noticed."""
+    tried: int = 0
+    """Of `samples`."""
+    samples: int = 0
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    pictures: tuple[Path, ...] = ()
