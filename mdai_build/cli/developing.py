@@ -55,9 +55,8 @@ def dev_command(
         raise click.UsageError("--python goes with --local")
     settings = read_settings(options)
     trial = Trial(samples, scope, out)
-    with _Screen() as screen:
-        with contextlib.suppress(KeyboardInterrupt):
-            develop(folder, settings, DevelopOptions((python or "python3") if local else None, port, trial), screen)
+    with _Screen() as screen, contextlib.suppress(KeyboardInterrupt):
+        develop(folder, settings, DevelopOptions((python or "python3") if local else None, port, trial), screen)
     click.echo("stopped", err=True)
 
 

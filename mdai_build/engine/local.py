@@ -92,6 +92,10 @@ class LocalServer:
             raise UnavailableError(Problem("engine.local-server", "the server has ended", details=self.logs() or None))
         self._process.send_signal(signal.SIGHUP)
 
+    def end(self) -> None:
+        """Ends it at once, whatever it does; its worker goes with it."""
+        self._process.kill()
+
     def finish(self) -> None:
         """Reads what a server that ended printed last."""
         self._reader.join(_LISTEN_SECONDS)

@@ -41,3 +41,6 @@ class Reloadable(Target, Protocol):
 
     def reload(self) -> None:
         """Has the model loaded anew, once what is being answered is answered. UnavailableError: it runs no more."""
+
+    def end(self) -> None:
+        """Ends it at once, whatever it does."""

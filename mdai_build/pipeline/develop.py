@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,10 @@ _NEXT_WORD_SECONDS = 2.0
 _REPEATS = 1
 _STRIKES = 2
 _LATE_SECONDS = 0.5
+_GUARD_SECONDS = 0.1
+_PATIENCE_SECONDS = 2.0
+"""How long, after a save, what was saved before may still load or predict."""
+_REQUIREMENTS = {".mdai/requirements.txt", ".mdai/requirements.lock"}
 
 
 class Listener(Protocol):
@@ -169,6 +174,7 @@ class _Session:
         self._plan: tuple[object, SmokePlan] | None = None
         self._last: dict[str, Check] = {}
         self._noticed = time.monotonic()
+        self._notes: tuple[Problem, ...] = ()
         self._strikes = 0
         self._model_writes = False
 
@@ -187,6 +193,8 @@ class _Session:
             saved = self._next(time.monotonic())
             self._noticed = saved.noticed
             self._listener.tell(f"saved: {_named(saved.paths)}")
+            if self._options.python is not None and _REQUIREMENTS & saved.paths:
+                self._listener.tell(f"what is new in it is yours to install for {self._options.python}")
 
     def _next(self, ended: float) -> Saved:
         """What the user saves next; `ended` is when the last round did.
@@ -218,7 +226,9 @@ class _Session:
         served.stuck = any(problem.code == "smoke.predict-timeout" for problem in smoke.problems)
         verdict = self._verdict(tuple(smoke.checks), plan, complete=True)
         verdict = replace(
-            verdict, problems=smoke.problems, warnings=(*checked.warnings, *_as_mounted(smoke), *smoke.warnings)
+            verdict,
+            problems=smoke.problems,
+            warnings=(*checked.warnings, *self._notes, *_as_mounted(smoke), *smoke.warnings),
         )
         self._listener.verdict(replace(verdict, pictures=self._pictures(smoke)))
 
@@ -229,7 +239,7 @@ class _Session:
             changed = environment != self._served.environment
             if not changed and self._served.reloaded(self._settings.predict_timeout):
                 return self._served
-            self._listener.tell("what the model runs in has changed" if changed else "the server is started anew")
+            self._listener.tell(self._why_anew() if changed else "the server is started anew")
             self._served = None
             self._running.close()
         if self._options.python is None:
@@ -246,6 +256,11 @@ class _Session:
         self._served = _Served(target, environment)
         self._listener.serving(target.url)
         return self._served
+
+    def _why_anew(self) -> str:
+        if self._options.python is not None:
+            return "the variables of config.yaml have changed: the server is started anew"
+        return "what the image is made from has changed: it is built anew"
 
     def _environment(self, checked: CheckedModel) -> object:
         """What the image, or the process, is made from beside the files that it sees where they lie."""
@@ -264,7 +279,7 @@ class _Session:
         engine = connect(self._settings.engine_folder)
         unpacked, plan = plan_model(checked, self._settings, self._listener.tell)
         tag = normalise_tag(f"mdai-build/{checked.bundle.name}")
-        built, _ = ensure_image(engine, checked, plan, unpacked, self._settings, tag, self._listener.tell)
+        built, self._notes = ensure_image(engine, checked, plan, unpacked, self._settings, tag, self._listener.tell)
         options = RunOptions(
             memory=self._settings.memory,
             port=self._port or None,
@@ -290,7 +305,7 @@ class _Session:
 
         def on_check(check: Check) -> None:
             nonlocal told_at
-            if (saved := self._watch.pending) and (_has_code(saved) or not self._model_writes):
+            if self._outdated():
                 raise _SupersededError
             checks.append(check)
             if check.name not in names:
@@ -299,13 +314,42 @@ class _Session:
             now = time.monotonic()
             if check.outcome == "failed" or now - told_at > _NEXT_WORD_SECONDS:
                 told_at = now
-                if len([each for each in checks if each.name in names]) < len(names):
-                    self._listener.verdict(self._verdict(tuple(checks), plan, complete=False))
+                verdict = self._verdict(tuple(checks), plan, complete=False)
+                answered = any(each.outcome == "passed" and each.name in names for each in checks)
+                if verdict.tried < verdict.samples and (answered or not verdict.passed):
+                    self._listener.verdict(verdict)
 
-        return run_smoke_test(served.target, plan, on_check), plan
+        with self._impatient(served):
+            return run_smoke_test(served.target, plan, on_check), plan
+
+    def _outdated(self) -> bool:
+        saved = self._watch.pending
+        return bool(saved) and (_has_code(saved) or not self._model_writes)
+
+    @contextmanager
+    def _impatient(self, served: _Served) -> Iterator[None]:
+        """Ends a server that still loads or predicts a while after the next save: it may do so for ever."""
+        over = threading.Event()
+
+        def guard() -> None:
+            since = time.monotonic()
+            while not over.wait(_GUARD_SECONDS):
+                if not self._outdated():
+                    since = time.monotonic()
+                elif time.monotonic() - since > _PATIENCE_SECONDS:
+                    served.target.end()
+                    return
+
+        guarding = threading.Thread(target=guard, daemon=True)
+        guarding.start()
+        try:
+            yield
+        finally:
+            over.set()
+            guarding.join()
 
     def _samples(self, checked: CheckedModel) -> SmokePlan:
-        """The plan, made once; what failed last comes first, then what was answered soonest."""
+        """The plan, made once. What failed last comes first, then what was answered soonest, then what was refused."""
         from mdai_build.smoke import make_smoke_plan
 
         key = self._samples_key(checked)
@@ -316,9 +360,9 @@ class _Session:
             self._plan = key, replace(plan, repeats=_REPEATS)
         plan = self._plan[1]
 
-        def soonest(name: str) -> tuple[bool, float]:
+        def soonest(name: str) -> tuple[int, float]:
             last = self._last.get(name)
-            return (last.passed, last.seconds) if last else (True, 0.0)
+            return (("failed", "passed", "warning").index(last.outcome), last.seconds) if last else (1, 0.0)
 
         return replace(plan, requests=tuple(sorted(plan.requests, key=lambda request: soonest(request.name))))
 
