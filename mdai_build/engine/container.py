@@ -118,7 +118,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     if options.mounts:
         require_local(engine)
     remove_abandoned(engine, needed=image)
-    with engine_words():
+    with engine_words(), _mounting(engine):
         container = engine.client.containers.create(
             image,
             labels={OWNER_LABEL: owner()},
@@ -155,15 +155,28 @@ def require_local(engine: Engine) -> None:
     address = urlsplit(engine.host)
     if address.scheme in ("unix", "npipe") or address.hostname in _LOOPBACK:
         return
-    raise UnavailableError(
-        Problem(
-            code="engine.remote",
-            what=f"the container engine is on another machine ({hide_login(engine.host)}): it does not see this folder",
-            expected="an engine on this machine, such as unix:///var/run/docker.sock",
-            next_step="unset DOCKER_HOST or switch with `docker context use default`; or, without an engine, use a "
-            "Python of yours: --local --python PATH",
-        )
+    raise UnavailableError(_remote(engine))
+
+
+def _remote(engine: Engine) -> Problem:
+    return Problem(
+        code="engine.remote",
+        what=f"the container engine is on another machine ({hide_login(engine.host)}): it does not see this folder",
+        expected="an engine on this machine, such as unix:///var/run/docker.sock",
+        next_step="unset DOCKER_HOST or switch with `docker context use default`; or, without an engine, use a "
+        "Python of yours: --local --python PATH",
     )
+
+
+@contextmanager
+def _mounting(engine: Engine) -> Iterator[None]:
+    """An engine behind a tunnel says so only when it looks for the folder."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if "bind source path does not exist" in str(error.explanation):
+            raise UnavailableError(_remote(engine)) from error
+        raise
 
 
 def remove_abandoned(engine: Engine, needed: str | None = None) -> None:

@@ -134,9 +134,10 @@ class _Served:
         """Waits until the model that was served has gone; False if it does not go."""
         deadline = time.monotonic() + seconds
         while not self.stuck and time.monotonic() < deadline:
-            if self._told() > self._loads:
+            loads = self._told()
+            if loads > self._loads:
                 return True
-            if not self.target.state().running:
+            if loads < 0 and not self.target.state().running:
                 return False
             time.sleep(_POLL_SECONDS)
         return False
