@@ -77,7 +77,12 @@ def developing(model: Path, place: Path, *words: str) -> Iterator[Session]:
     try:
         yield session
     finally:
-        session.process.kill()
-        session.process.wait()
+        # A killed one could not end what it serves with.
+        if session.process.poll() is None:
+            session.process.send_signal(signal.SIGINT)
+        try:
+            session.process.wait(30)
+        finally:
+            session.process.kill()
         if session.process.stdout is not None:
             session.process.stdout.close()
