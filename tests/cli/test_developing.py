@@ -45,8 +45,7 @@ def url_of(session: Session) -> str:
 
 
 def test_each_save_has_its_verdict(deploy: Path, tmp_path: Path) -> None:
-    cache = ("--cache-folder", str(tmp_path / "cache"))
-    with developing(deploy.parents[1], tmp_path, *LOCAL, *cache) as session:
+    with developing(deploy.parents[1], tmp_path, *LOCAL) as session:
         url = url_of(session)
         assert session.verdict() == "ok"
         assert answers(url) == "0.3"
