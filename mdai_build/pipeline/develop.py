@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from mdai_build.bundle import SMOKE_FILE, unpack_bundle
+from mdai_build.bundle.names import left_out_part
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
 from mdai_build.pipeline.build import ensure_image, normalise_tag, plan_model
 from mdai_build.pipeline.check import CheckedModel, check_model
@@ -189,7 +190,9 @@ class _Session:
             except MdaiBuildError as failure:
                 if first and isinstance(failure, UnavailableError | UsageError):
                     raise
-                self._tell_failure(failure)
+                # Half of a save may look like a mistake; the other half is there by now.
+                if not self._outdated():
+                    self._tell_failure(failure)
             first = False
             saved = self._next(time.monotonic())
             self._noticed = saved.noticed
@@ -271,7 +274,8 @@ class _Session:
         if checked.config.base_image in ("custom", "nvidia"):
             # An author's Dockerfile may copy any file but the code; NVIDIA's has a folder of its own.
             inputs += [m.path for m in checked.bundle.members if not m.path.endswith(".py")]
-        return checked.config, checked.requirements, checked.parent, _stamps(self._root, inputs)
+        inputs_now = _stamps(self._root, inputs)
+        return checked.config, checked.requirements, checked.parent, inputs_now, _reader(self._root)
 
     @contextmanager
     def _container(self, checked: CheckedModel) -> Iterator[Reloadable]:
@@ -431,10 +435,14 @@ def _stamps(root: Path, paths: list[str] | tuple[str, ...]) -> tuple[tuple[str, 
 def _reader(root: Path) -> str | None:
     """The numeric user that can read the folder: None, the image's own, where everyone can; else its owner."""
     for place, folders, files in os.walk(root):
-        for name in (".", *folders, *files):
-            status = Path(place, name).stat(follow_symlinks=False)
-            needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
-            if status.st_mode & needed != needed:
+        folders[:] = [name for name in folders if not left_out_part(name)]
+        for name in (".", *files):
+            try:
+                mode = Path(place, name).stat(follow_symlinks=False).st_mode
+            except OSError:  # an editor's, gone again
+                continue
+            needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
+            if mode & needed != needed:
                 owner = root.stat()
                 return f"{owner.st_uid}:{owner.st_gid}"
     return None
