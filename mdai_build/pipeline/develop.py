@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from mdai_build.bundle import SMOKE_FILE, unpack_bundle
-from mdai_build.bundle.names import left_out_part
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
 from mdai_build.pipeline.build import ensure_image, normalise_tag, plan_model
 from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.pipeline.folder import model_root, reader, stamps
+from mdai_build.pipeline.reload import Served
 from mdai_build.pipeline.serve import Trial, local_model
 from mdai_build.report.values import Verdict
 from mdai_build.settings import Settings
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from mdai_build.smoke import Check, SmokePlan, SmokeResult
 
 _MODEL_ROOT = "/src/lib"
-_POLL_SECONDS = 0.01
 _FIRST_WORD_SECONDS = 0.5
 """After a save, by when it is told how the samples fared that were tried by then."""
 _NEXT_WORD_SECONDS = 2.0
@@ -80,7 +77,6 @@ def develop(folder: Path, settings: Settings, options: DevelopOptions, listener:
         UnavailableError: there is nothing to serve it with.
         BundleError: it holds no model at all.
     """
-    from mdai_build.bundle import read_bundle
     from mdai_build.engine import watched
 
     if not folder.is_dir():
@@ -93,7 +89,7 @@ def develop(folder: Path, settings: Settings, options: DevelopOptions, listener:
                 "unpack the archive, and name the folder",
             )
         )
-    root = _model_root(folder, read_bundle(folder).config_path)
+    root = model_root(folder)
     with watched(root) as watch, ExitStack() as stack:
         session = _Session(folder, root, settings, options, listener, watch, stack.enter_context(ExitStack()))
         if options.python is None:
@@ -101,56 +97,6 @@ def develop(folder: Path, settings: Settings, options: DevelopOptions, listener:
 
             require_local(connect(settings.engine_folder))
         session.run()
-
-
-def _model_root(folder: Path, config_path: str) -> Path:
-    """The folder that holds `.mdai`: `folder` itself, or one in it."""
-    if (folder / config_path).is_file():
-        return folder.resolve()
-    return next(place for place in folder.iterdir() if (place / config_path).is_file()).resolve()
-
-
-class _Served:
-    """A model that is served, and whether it is the one that was saved last."""
-
-    def __init__(self, target: Reloadable, environment: object) -> None:
-        from mdai_build.smoke.client import Client
-
-        self.target = target
-        self.environment = environment
-        self.stuck = False
-        """Whether it has ended, or is busy with a request that nobody waits for any more."""
-        self._client = Client(target.url)
-        self._loads = 0
-
-    def reload(self) -> None:
-        """Asks for the model to be loaded anew, and does not wait for it."""
-        self._loads = self._told()
-        try:
-            self.target.reload()
-        except UnavailableError:
-            self.stuck = True
-
-    def reloaded(self, seconds: float) -> bool:
-        """Waits until the model that was served has gone; False if it does not go."""
-        deadline = time.monotonic() + seconds
-        while not self.stuck and time.monotonic() < deadline:
-            loads = self._told()
-            if loads > self._loads:
-                return True
-            if loads < 0 and not self.target.state().running:
-                return False
-            time.sleep(_POLL_SECONDS)
-        return False
-
-    def _told(self) -> int:
-        """How often the server has loaded the model, by its own count; -1 where it does not say."""
-        from mdai_build.smoke.client import NoReplyError, TooLargeError, TooSlowError
-
-        try:
-            return int(json.loads(self._client.get("/status").body)["worker_restarts"])
-        except (NoReplyError, TooSlowError, TooLargeError, ValueError, KeyError, TypeError):
-            return -1
 
 
 class _Session:
@@ -171,7 +117,7 @@ class _Session:
         self._listener = listener
         self._watch = watch
         self._running = running
-        self._served: _Served | None = None
+        self._served: Served | None = None
         self._port = options.port
         self._plan: tuple[object, SmokePlan] | None = None
         self._last: dict[str, Check] = {}
@@ -236,7 +182,7 @@ class _Session:
         )
         self._listener.verdict(replace(verdict, pictures=self._pictures(smoke)))
 
-    def _up_to_date(self, checked: CheckedModel) -> _Served:
+    def _up_to_date(self, checked: CheckedModel) -> Served:
         """The model as it is now, being loaded: by the server that runs, or by a new one where it has to be."""
         environment = self._environment(checked)
         if self._served is not None:
@@ -257,7 +203,7 @@ class _Session:
             )
             target = self._running.enter_context(server)
         self._port = int(target.url.rpartition(":")[2])
-        self._served = _Served(target, environment)
+        self._served = Served(target, environment)
         self._listener.serving(target.url)
         return self._served
 
@@ -274,8 +220,8 @@ class _Session:
         if checked.config.base_image in ("custom", "nvidia"):
             # An author's Dockerfile may copy any file but the code; NVIDIA's has a folder of its own.
             inputs += [m.path for m in checked.bundle.members if not m.path.endswith(".py")]
-        inputs_now = _stamps(self._root, inputs)
-        return checked.config, checked.requirements, checked.parent, inputs_now, _reader(self._root)
+        inputs_now = stamps(self._root, inputs)
+        return checked.config, checked.requirements, checked.parent, inputs_now, reader(self._root)
 
     @contextmanager
     def _container(self, checked: CheckedModel) -> Iterator[Reloadable]:
@@ -289,7 +235,7 @@ class _Session:
             memory=self._settings.memory,
             port=self._port or None,
             mounts=((self._root, _MODEL_ROOT),),
-            user=_reader(self._root),
+            user=reader(self._root),
         )
         self._listener.tell("starting the container")
         try:
@@ -300,7 +246,7 @@ class _Session:
 
     # ---- the test ----
 
-    def _try(self, checked: CheckedModel, served: _Served) -> tuple[SmokeResult, SmokePlan]:
+    def _try(self, checked: CheckedModel, served: Served) -> tuple[SmokeResult, SmokePlan]:
         from mdai_build.smoke import run_smoke_test
 
         plan = self._samples(checked)
@@ -332,7 +278,7 @@ class _Session:
         return bool(saved) and (_has_code(saved) or not self._model_writes)
 
     @contextmanager
-    def _impatient(self, served: _Served) -> Iterator[None]:
+    def _impatient(self, served: Served) -> Iterator[None]:
         """Ends a server that still loads or predicts a while after the next save: it may do so for ever."""
         over = threading.Event()
 
@@ -379,7 +325,7 @@ class _Session:
             return None
         text = checked.bundle.read_text(SMOKE_FILE)
         samples = bundled_samples(parse_smoke_file(text), (member.path for member in checked.bundle.members))
-        return text, _stamps(self._root, samples)
+        return text, stamps(self._root, samples)
 
     def _verdict(self, checks: tuple[Check, ...], plan: SmokePlan, complete: bool) -> Verdict:
         names = {request.name for request in plan.requests}
@@ -419,33 +365,6 @@ def _as_mounted(smoke: SmokeResult) -> tuple[Problem, ...]:
             next_step="write to tempfile.gettempdir(); an image whose model writes beside its code is only warned of",
         ),
     )
-
-
-def _stamps(root: Path, paths: list[str] | tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
-    found = []
-    for path in paths:
-        try:
-            status = (root / path).stat()
-        except OSError:
-            continue
-        found.append((path, status.st_size, status.st_mtime_ns))
-    return tuple(found)
-
-
-def _reader(root: Path) -> str | None:
-    """The numeric user that can read the folder: None, the image's own, where everyone can; else its owner."""
-    for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not left_out_part(name)]
-        for name in (".", *files):
-            try:
-                mode = Path(place, name).stat(follow_symlinks=False).st_mode
-            except OSError:  # an editor's, gone again
-                continue
-            needed = stat.S_IROTH | stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH
-            if mode & needed != needed:
-                owner = root.stat()
-                return f"{owner.st_uid}:{owner.st_gid}"
-    return None
 
 
 def _has_code(paths: frozenset[str]) -> bool:

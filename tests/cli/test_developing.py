@@ -88,7 +88,7 @@ def test_a_model_that_hangs_is_not_waited_for_once_it_is_mended(deploy: Path, tm
 def test_a_model_that_writes_beside_its_code_is_not_tried_for_ever(deploy: Path, tmp_path: Path) -> None:
     writes = "open('lib/last.txt', 'w').write(str(__import__('time').time())); return []"
     save(deploy, GOOD.replace("return []", writes))
-    with developing(deploy.parents[1], tmp_path, *LOCAL) as session:
+    with developing(tmp_path / "model", tmp_path, *LOCAL) as session:
         session.wait_for(lambda line: "the model itself writes last.txt" in line)
         save(deploy, GOOD.replace("return []", writes.replace("return []", "return {}")))
         assert session.verdict() == "FAILED"
