@@ -13,25 +13,29 @@ if TYPE_CHECKING:
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, connect, require_image
-    from mdai_build.engine.container import RunOptions, end_work, running_container
+    from mdai_build.engine.container import RunOptions, end_work, require_local, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent
     from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
+    from mdai_build.engine.target import Reloadable
+    from mdai_build.engine.watch import FolderWatch, watched
 
 _MODULES = {
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "connect", "require_image"),
-    "container": ("RunOptions", "end_work", "running_container"),
+    "container": ("RunOptions", "end_work", "require_local", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent",),
     "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
+    "target": ("Reloadable",),
+    "watch": ("FolderWatch", "watched"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -39,10 +43,12 @@ __all__ = [
     "BuildRequest",
     "BuildResult",
     "Engine",
+    "FolderWatch",
     "ImageDetails",
     "Layer",
     "LocalServer",
     "Pushed",
+    "Reloadable",
     "Resolution",
     "Resolver",
     "RunOptions",
@@ -62,7 +68,9 @@ __all__ = [
     "proxy_file",
     "push_image",
     "require_image",
+    "require_local",
     "running_container",
+    "watched",
 ]
 
 

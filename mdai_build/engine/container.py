@@ -9,18 +9,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import docker.errors
 from docker.models.containers import Container as DockerContainer
+from docker.types import Mount
 
 from mdai_build.engine.connection import Engine, engine_words
 from mdai_build.engine.process import end_started
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem, UnavailableError
+from mdai_build.logins import hide_login
 
 PORT = 6324
 OWNER_LABEL = "io.mdai-build.owner"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT_SECONDS = 30
 _LOG_LINES = 5000
 
@@ -37,6 +42,10 @@ class RunOptions:
     environment: tuple[tuple[str, str], ...] = ()
     port: int | None = None
     """On loopback; None takes a free one."""
+    mounts: tuple[tuple[Path, str], ...] = ()
+    """Folders of this machine, and where the container sees them; it cannot write there."""
+    user: str | None = None
+    """Numeric; None is the image's own."""
 
 
 class RunningContainer:
@@ -75,6 +84,20 @@ class RunningContainer:
             oom_killed=bool(state["OOMKilled"]),
         )
 
+    def reload(self) -> None:
+        """Has the server load the model anew, once it has answered what it works on.
+
+        Raises:
+            UnavailableError: the container does not run any more, or the engine is gone.
+        """
+        with engine_words():
+            self._container.kill("SIGHUP")
+
+    def end(self) -> None:
+        """Ends it at once, whatever it does."""
+        with contextlib.suppress(UnavailableError), engine_words():
+            self._container.kill()
+
     def peak_memory(self) -> int | None:
         """The most bytes of memory seen in use so far; None when the engine does not tell."""
         with contextlib.suppress(UnavailableError), engine_words():
@@ -91,10 +114,12 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     """Runs an image within its limits, without capabilities, and its port published on loopback; removes it afterwards.
 
     Raises:
-        UnavailableError: the engine cannot create or start the container.
+        UnavailableError: the engine cannot create or start the container, or does not see a folder that is mounted.
     """
+    if options.mounts:
+        require_local(engine)
     remove_abandoned(engine, needed=image)
-    with engine_words():
+    with engine_words(), _mounting(engine):
         container = engine.client.containers.create(
             image,
             labels={OWNER_LABEL: owner()},
@@ -110,6 +135,8 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
             mem_limit=options.memory,
             memswap_limit=options.memory,
             pids_limit=options.processes,
+            mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
+            user=options.user,
         )
     try:
         with engine_words():
@@ -118,6 +145,39 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     finally:
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
+
+
+def require_local(engine: Engine) -> None:
+    """Refuses an engine on another machine, which does not see the folders of this one.
+
+    Raises:
+        UnavailableError: it is one.
+    """
+    address = urlsplit(engine.host)
+    if address.scheme in ("unix", "npipe") or address.hostname in _LOOPBACK:
+        return
+    raise UnavailableError(_remote(engine))
+
+
+def _remote(engine: Engine) -> Problem:
+    return Problem(
+        code="engine.remote",
+        what=f"the container engine is on another machine ({hide_login(engine.host)}): it does not see this folder",
+        expected="an engine on this machine, such as unix:///var/run/docker.sock",
+        next_step="unset DOCKER_HOST or switch with `docker context use default`; or, without an engine, use a "
+        "Python of yours: --local --python PATH",
+    )
+
+
+@contextmanager
+def _mounting(engine: Engine) -> Iterator[None]:
+    """An engine behind a tunnel says so only when it looks for the folder."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if "bind source path does not exist" in str(error.explanation):
+            raise UnavailableError(_remote(engine)) from error
+        raise
 
 
 def remove_abandoned(engine: Engine, needed: str | None = None) -> None:

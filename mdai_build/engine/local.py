@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import tempfile
 import threading
 from collections import deque
@@ -80,6 +81,20 @@ class LocalServer:
     def wait(self) -> int:
         """Waits until the server ends; its exit status."""
         return self._process.wait()
+
+    def reload(self) -> None:
+        """Has the server load the model anew, once it has answered what it works on.
+
+        Raises:
+            UnavailableError: it has ended.
+        """
+        if self._process.poll() is not None:
+            raise UnavailableError(Problem("engine.local-server", "the server has ended", details=self.logs() or None))
+        self._process.send_signal(signal.SIGHUP)
+
+    def end(self) -> None:
+        """Ends it at once, whatever it does; its worker goes with it."""
+        self._process.kill()
 
     def finish(self) -> None:
         """Reads what a server that ended printed last."""

@@ -34,3 +34,13 @@ class Target(Protocol):
 
     def peak_memory(self) -> int | None:
         """The most memory, in bytes, that it used at any time so far; None where that is not known."""
+
+
+class Reloadable(Target, Protocol):
+    """A served model whose files may change under it."""
+
+    def reload(self) -> None:
+        """Has the model loaded anew, once what is being answered is answered. UnavailableError: it runs no more."""
+
+    def end(self) -> None:
+        """Ends it at once, whatever it does."""

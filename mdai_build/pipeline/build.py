@@ -166,12 +166,7 @@ def build_model(
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
-        notes: tuple[Problem, ...] = ()
-        built = None if options.no_cache else built_before(engine, model)
-        if built is None:
-            built, notes = build_prepared(engine, model, settings, options.no_cache, tell)
-        else:
-            tell("nothing changed: the image is there already")
+        built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
     report = finish(engine, model, built, settings, options, tell, on_check)
     return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
 
@@ -229,6 +224,23 @@ def prepare(
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
         return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
     return Prepared(checked, unpacked, plan, tag, digest)
+
+
+def ensure_image(
+    engine: Engine, model: Prepared, settings: Settings, no_cache: bool, tell: Tell
+) -> tuple[BuildResult, tuple[Problem, ...]]:
+    """The image of a model, built where it is not there already, and what is to be told of how it came about.
+
+    No tag is moved.
+
+    Raises:
+        MdaiBuildError: a step failed.
+    """
+    built = None if no_cache else built_before(engine, model)
+    if built is None:
+        return build_prepared(engine, model, settings, no_cache, tell)
+    tell("nothing changed: the image is there already")
+    return built, ()
 
 
 def _ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:

@@ -97,9 +97,9 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     """
     from mdai_build.smoke import make_smoke_plan, run_smoke_test
 
-    checked, unpacked = _unpack(path, settings, tell)
+    checked, unpacked = check_and_unpack(path, settings, tell)
     tell("starting the model")
-    with _local_server(checked, unpacked, python, settings, tell) as server:
+    with local_model(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
         smoke = run_smoke_test(server, plan, on_check)
     return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
@@ -129,19 +129,24 @@ def serve_local(
     Raises:
         MdaiBuildError: the bundle is wrong, or the server cannot be started in that Python.
     """
-    checked, unpacked = _unpack(path, settings, tell)
-    with _local_server(checked, unpacked, python, settings, tell, port, echo) as server:
+    checked, unpacked = check_and_unpack(path, settings, tell)
+    with local_model(checked, unpacked, python, settings, tell, port, echo) as server:
         yield server
 
 
-def _unpack(path: Path, settings: Settings, tell: Tell) -> tuple[CheckedModel, UnpackedBundle]:
+def check_and_unpack(path: Path, settings: Settings, tell: Tell) -> tuple[CheckedModel, UnpackedBundle]:
+    """A checked bundle, and where its files are.
+
+    Raises:
+        MdaiBuildError: the bundle is wrong.
+    """
     tell("checking the bundle")
     checked = check_model(path, settings)
     return checked, unpack_bundle(checked.bundle, settings.cache_folder / "bundles")
 
 
 @contextmanager
-def _local_server(
+def local_model(
     checked: CheckedModel,
     unpacked: UnpackedBundle,
     command: str,
@@ -150,6 +155,11 @@ def _local_server(
     port: int = 0,
     echo: Callable[[str], None] | None = None,
 ) -> Iterator[LocalServer]:
+    """A server with a checked model in the Python that `command` names; a folder's files are used where they lie.
+
+    Raises:
+        MdaiBuildError: the server cannot be started in that Python.
+    """
     from mdai_build.engine import find_python, install_server_packages, local_server
 
     python = find_python(command)

@@ -128,3 +128,20 @@ class BakeReport:
     def exit_code(self) -> int:
         """0 when all are good; else the lowest of the others, which is that of the model that got least far."""
         return min((model.exit_code for model in self.models if model.exit_code), default=0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a model after a change of its files."""
+
+    passed: bool
+    complete: bool
+    """Whether everything was tried; if not, nothing failed or failed so far."""
+    seconds: float
+    """Since the change was noticed."""
+    tried: int = 0
+    """Of `samples`."""
+    samples: int = 0
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    pictures: tuple[Path, ...] = ()

@@ -20,7 +20,8 @@ from mdai_build.smoke.request import Demand, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
 
 MSGPACK = "application/msgpack"
-_POLL_SECONDS = (0.05, 0.5)
+_POLL_SECONDS = (0.02, 0.5)
+_POLL_SHARE = 0.1  # of the time waited so far: what loads fast is seen at once, what loads long is not disturbed
 _EXIT_NOTICE_SECONDS = 3.0
 _REPEAT_BUDGET_SECONDS = 10.0
 _ENDPOINT_SECONDS = 10.0
@@ -111,7 +112,7 @@ class _Run:
     def wait_until_ready(self) -> None:
         """Follows the target until the model has loaded; stops at once when it cannot load any more."""
         begin = time.monotonic()
-        pause, longest = _POLL_SECONDS
+        shortest, longest = _POLL_SECONDS
         last = "nothing answered"
         while True:
             problem = None
@@ -134,8 +135,7 @@ class _Run:
             if problem is not None:
                 self.fail("model loads", waited, problem)
                 raise _StopError
-            time.sleep(pause)
-            pause = min(pause * 1.3, longest)
+            time.sleep(min(max(shortest, waited * _POLL_SHARE), longest))
         told = self._status().get("load_seconds")
         # The server's own figure, since a container may have been loading before we began to wait.
         self.load_seconds = float(told) if isinstance(told, (int, float)) else time.monotonic() - begin
