@@ -124,8 +124,8 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
 def render(model: Path, output: Path | None, show_plan: bool, **options: Any) -> None:
     """Print the Dockerfile, or write a folder that plain `docker build` builds."""
     from mdai_build.dockerfile import render_dockerfile
-    from mdai_build.pipeline.build import plan_model, render_model
     from mdai_build.pipeline.check import check_model
+    from mdai_build.pipeline.planning import plan_model, render_model
     from mdai_build.report.terminal import print_problems
 
     settings = read_settings(options)
@@ -202,7 +202,7 @@ def build(
 def wheels(model: Path, folder: Path, **options: Any) -> None:
     """Fill FOLDER with all that a build of MODEL installs, for `build --wheels FOLDER` without a network."""
     from mdai_build.cli.progress import Progress
-    from mdai_build.pipeline.build import collect_wheels
+    from mdai_build.pipeline.files import collect_wheels
 
     settings = read_settings(options)
     with Progress() as progress:

@@ -26,16 +26,13 @@ from mdai_build.pipeline.build import (
     Prepared,
     build_prepared,
     built_before,
-    check_for_build,
     finish,
     image_request,
     normalise_tag,
-    plan_model,
     prepare,
-    secrets_of,
-    warnings_of,
 )
 from mdai_build.pipeline.check import CheckedModel
+from mdai_build.pipeline.planning import check_for_build, plan_model, secrets_of, warnings_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import CONTENT_LABEL, BuildPlan
 from mdai_build.report.values import BakeReport, ModelReport

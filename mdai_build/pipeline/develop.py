@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from mdai_build.bundle import SMOKE_FILE, unpack_bundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
-from mdai_build.pipeline.build import BuildOptions, ensure_image, normalise_tag, plan_model, prepare
+from mdai_build.pipeline.build import BuildOptions, ensure_image, normalise_tag, prepare
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.folder import model_root, reader, stamps
+from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.reload import Served
 from mdai_build.pipeline.serve import Trial, local_model
 from mdai_build.report.values import Verdict

@@ -18,9 +18,10 @@ from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.config import ModelConfig, parse_config
 from mdai_build.errors import Location, Problem, RequirementsError, UnavailableError, UsageError
 from mdai_build.parents import choose_parent
-from mdai_build.pipeline.build import build_files, plan_model
 from mdai_build.pipeline.check import CheckedModel
+from mdai_build.pipeline.files import build_files
 from mdai_build.pipeline.install import Attempt, next_attempt
+from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.serve import Tell
 from mdai_build.requirements import (
     LOCK_FILE,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mdai_build.errors import RequirementsError, UsageError
-from mdai_build.pipeline.build import plan_model, render_model
 from mdai_build.pipeline.check import check_model, overrides, summary
+from mdai_build.pipeline.planning import plan_model, render_model
 from mdai_build.plan import BuildPlan, weights_cost_more
 from mdai_build.settings import Settings, load_settings
 
