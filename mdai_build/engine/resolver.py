@@ -15,6 +15,7 @@ from mdai_build.settings import Settings
 _NOT_INHERITED = ("UV_", "PIP_", "MDAI_")
 _LONGEST_SECONDS = 60
 _ERROR = re.compile(r"^error", re.MULTILINE)
+_DEFAULT_INDEX = re.compile(r"--default-index\b[^<]*<DEFAULT_INDEX>[^<]*by\s+default:\s+<(https://[^>\s]+)>")
 # Whoever is offline learns it at once. A lost packet costs a warning, not the build.
 _CONNECT_SECONDS, _ANSWER_SECONDS, _RETRIES = 2, 10, 1
 
@@ -50,6 +51,12 @@ class Resolver:
         except FileNotFoundError:
             return None
         return cls(program, _environment(settings), settings)
+
+    def default_index(self) -> str | None:
+        """The package index that uv asks where nobody names one, in its own words; None where it does not tell."""
+        answer = run_quietly([str(self.uv), "pip", "compile", "--help"], self.environment, timeout=_LONGEST_SECONDS)
+        found = _DEFAULT_INDEX.search(answer.output)
+        return found[1] if found else None
 
     def succeeds(self, command: Sequence[str], folder: Path) -> bool:
         """Whether a command in a folder finds what it is asked for."""

@@ -78,13 +78,10 @@ class _Question:
     excluded: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 
-    @property
-    def files(self) -> dict[str, str]:
+    def files(self, default_index: str | None = None) -> dict[str, str]:
         """Texts by name, for the folder that uv works in."""
-        settings = self.settings
-        return preflight_files(
-            self.requirements, self.python, self.excluded, self.kept, settings.index_url, settings.extra_index_urls
-        )
+        urls = (self.settings.index_url, self.settings.extra_index_urls, default_index)
+        return preflight_files(self.requirements, self.python, self.excluded, self.kept, *urls)
 
     @property
     def wheels(self) -> tuple[str, ...]:
@@ -95,7 +92,7 @@ class _Question:
         """Differs as soon as the answer might."""
         command = preflight_command(self.requirements, self.python, Path("uv"), Path("python"))
         lines = [(line.file, line.line, line.text) for line in self.requirements.lines]
-        parts = [__version__, version("uv"), command, self.files, lines, self._stamps()]
+        parts = [__version__, version("uv"), command, self.files(), lines, self._stamps()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _stamps(self) -> list[Any]:
@@ -107,9 +104,9 @@ class _Question:
         stats = [place.stat() for place in places]
         return [self.wheels, [(stat.st_size, stat.st_mtime_ns, stat.st_ino) for stat in stats]]
 
-    def write_files(self, folder: Path) -> None:
+    def write_files(self, folder: Path, default_index: str | None) -> None:
         """Writes `files` into the folder."""
-        for name, text in self.files.items():
+        for name, text in self.files(default_index).items():
             (folder / name).write_text(text, encoding="utf-8")
 
     def lay_out_wheels(self, folder: Path) -> None:
@@ -167,8 +164,10 @@ def _resolve(question: _Question, resolver: Resolver, folder: Path) -> _Answer:
     warnings: dict[Problem, None] = {}
     problems: dict[Problem, None] = {}
 
+    default_index = resolver.default_index()
+
     def ask() -> Resolution:
-        question.write_files(folder)
+        question.write_files(folder, default_index)
         return resolver.resolve(command, folder, folder / RESOLVED_FILE)
 
     for _ in range(_MOST_ROUNDS):

@@ -57,6 +57,7 @@ def preflight_files(
     kept: Iterable[str] = (),
     index_url: str | None = None,
     extra_index_urls: Sequence[str] = (),
+    default_index: str | None = None,
 ) -> dict[str, str]:
     """The texts that `preflight_command` reads, by file name; they lie in its working folder.
 
@@ -67,10 +68,12 @@ def preflight_files(
         kept: preinstalled packages that are to keep their version.
         index_url: package index instead of the public one, unless the requirements name their own.
         extra_index_urls: further ones.
+        default_index: what uv asks where nobody names an index; named here to say for how long its pages are good.
     """
     indexes = [(url, False) for url in extra_index_urls]
-    if index_url:
-        indexes.append((index_url, True))
+    own_index = any(option.startswith("--index-url ") for option in requirements.options)
+    if first := index_url or (default_index if not own_index else None):
+        indexes.append((first, True))
     return {
         _FILE: preflight_file(requirements, python),
         CONSTRAINT_FILE: constraint_file(requirements),

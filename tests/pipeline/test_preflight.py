@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from mdai_build.engine import Resolver
 from mdai_build.errors import MdaiBuildError, Problem, RequirementsError
 from mdai_build.pipeline.check import check_model
 from mdai_build.settings import Settings
@@ -312,3 +313,9 @@ def test_that_wheels_suffice_is_still_known_when_the_index_no_longer_answers(
     found = check_model(bundle, of_index, look_up=True)
     assert [problem.code for problem in found.warnings] == ["requirements.not-looked-up"]
     assert found.wheels_suffice
+
+
+def test_uv_tells_which_index_it_asks_where_nobody_names_one(settings: Settings) -> None:
+    resolver = Resolver.find(settings)
+    assert resolver is not None
+    assert (resolver.default_index() or "").startswith("https://")

@@ -49,6 +49,9 @@ def test_indexes_are_those_of_the_settings_unless_the_bundle_names_its_own(bundl
         return [(index["url"], index["default"]) for index in tomli.loads(config).get("index", [])]
 
     assert indexes("numpy\n") == []
+    assert indexes("numpy\n", None, (), "https://d.example/s") == [("https://d.example/s", True)]
+    assert indexes("-i https://c.example/s\nnumpy\n", None, (), "https://d.example/s") == []
+    assert indexes("numpy\n", "https://a.example/s", (), "https://d.example/s") == [("https://a.example/s", True)]
     assert indexes("numpy\n", "https://a.example/s", ("https://b.example/s",)) == [
         ("https://b.example/s", False),
         ("https://a.example/s", True),
