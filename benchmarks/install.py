@@ -22,8 +22,8 @@ from mdai_build.dockerfile import render_dockerfile
 from mdai_build.engine import connect
 from mdai_build.engine.connection import Engine
 from mdai_build.parents import support_matrix
-from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.check import check_model
+from mdai_build.pipeline.planning import plan_model
 from mdai_build.settings import load_settings
 
 REQUIREMENTS = "pillow\nscikit-image\npydicom\n"
