@@ -43,7 +43,7 @@ WEIGHTS_FROM_BYTES = 1024 * 1024
 """Files from this size on count as weights and get a layer of their own, so that a change of code copies none."""
 
 WEIGHTS_FIRST_FROM_BYTES = 256 * 1024 * 1024
-"""To copy so much takes about as long as to install the packages of a small model (benchmarks/results.md)."""
+"""Chosen, not measured: from which size on which order costs less is still to be found on a quiet machine."""
 LARGE_PACKAGES = frozenset(
     {"torch", "torchvision", "tensorflow", "tensorflow-gpu", "tensorflow-cpu", "jax", "jaxlib", "mxnet", "paddlepaddle"}
     | {"fastai", "keras", "monai", "nnunet", "nnunetv2", "timm", "totalsegmentator"}
