@@ -16,7 +16,7 @@ from mdai_build.smoke import failures
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.plan import SmokePlan
-from mdai_build.smoke.request import Demand, SmokeRequest
+from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
 
 MSGPACK = "application/msgpack"
@@ -239,7 +239,7 @@ class _Run:
         name = request.name
         begin = time.monotonic()
         try:
-            reply = self.client.post("/inference", request.body(), MSGPACK, self.plan.predict_seconds)
+            reply = self.client.post("/inference", RequestBody(request), MSGPACK, self.plan.predict_seconds)
         except TooSlowError:
             problem = failures.too_slow(name, self.plan.predict_seconds, self.target)
             self.fail(name, time.monotonic() - begin, problem)
@@ -344,7 +344,7 @@ class _Run:
         first = useful[0]
         self.first_seconds = first.seconds
         times: list[float] = []
-        body = first.request.body()
+        body = RequestBody(first.request)
         while len(times) < self.plan.repeats and sum(times) + first.seconds < _REPEAT_BUDGET_SECONDS:
             try:
                 reply = self.client.post("/inference", body, MSGPACK, self.plan.predict_seconds)
