@@ -51,15 +51,13 @@ class Browser:
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
         """What the page told since it was opened: requests, log entries, exceptions."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log", "DOM", "Accessibility"):
+            self.call(f"{domain}.enable")
 
     def open(self, url: str) -> None:
         """Opens a page, and waits until all of it is there."""
-        if self._session is None:
-            target = self.call("Target.createTarget", url="about:blank")["targetId"]
-            attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-            self._session = attached["sessionId"]
-            for domain in ("Page", "Network", "Runtime", "Log", "DOM", "Accessibility"):
-                self.call(f"{domain}.enable")
         self.events.clear()
         self.call("Page.navigate", url=url)
         deadline = time.monotonic() + ANSWER_SECONDS

@@ -191,4 +191,3 @@ def parse_args(words: Sequence[str]) -> dict[str, str]:
             for word in wrong
         )
     return {name: value for name, _, value in (word.partition("=") for word in words)}
-
