@@ -67,6 +67,14 @@ class ProfileView:
     bottom: float = _HEIGHT - _BOTTOM
 
 
+def _time(seconds: float) -> str:
+    """Seconds for a table in which some are thousandths: 0.4 ms, 13 ms, 1.3 s."""
+    milliseconds = 1000 * seconds
+    if milliseconds >= 1000:
+        return duration(seconds)
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+
+
 def profile_rows(profile: ProfileResult) -> tuple[Row, ...]:
     """The table: time of the whole and of each step, then memory of each step; what was not measured has no row."""
     return tuple(
@@ -78,9 +86,9 @@ def profile_rows(profile: ProfileResult) -> tuple[Row, ...]:
 
 def _quantities(profile: ProfileResult) -> Iterator[tuple[str, float | None, list[float], Callable[[Any], str]]]:
     first, later = profile.first, profile.later
-    yield "answer", first.seconds if first else None, [found.seconds for found in later], duration
+    yield "answer", first.seconds if first else None, [found.seconds for found in later], _time
     of: tuple[tuple[str, Callable[[Measurement], Mapping[str, float]], Callable[[Any], str]], ...] = (
-        ("", lambda found: found.steps, duration),
+        ("", lambda found: found.steps, _time),
         (" memory", lambda found: found.peak, size),
         (" GPU memory", lambda found: found.gpu, size),
     )
@@ -129,7 +137,7 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
     edges = [round(place * len(values) / columns) for place in range(columns + 1)]
     peaks = [max(values[begin:end]) for begin, end in itertools.pairwise(edges)]
     top = max(peaks) or 1.0
-    return "".join(_BLOCKS[min(len(_BLOCKS) - 1, int(peak / top * len(_BLOCKS)))] for peak in peaks)
+    return "".join(_BLOCKS[min(len(_BLOCKS) - 1, int(peak / top * (len(_BLOCKS) - 0.001)))] for peak in peaks)
 
 
 def profile_facts(profile: ProfileResult) -> tuple[tuple[str, str], ...]:
@@ -173,7 +181,7 @@ def profile_view(profile: ProfileResult) -> ProfileView:
         columns=tuple(_columns(shown, width, inner_height / most_seconds)),
         lines=tuple(lines),
         seconds_ticks=tuple(
-            (_HEIGHT - _BOTTOM - share * inner_height, duration(share * most_seconds)) for share in (0.0, 0.5, 1.0)
+            (_HEIGHT - _BOTTOM - share * inner_height, _time(share * most_seconds)) for share in (0.0, 0.5, 1.0)
         ),
         bytes_ticks=tuple(
             (_HEIGHT - _BOTTOM - share * inner_height, size(round(share * most_bytes))) for share in (0.0, 0.5, 1.0)
@@ -193,7 +201,7 @@ def _columns(shown: Sequence[Measurement], width: float, scale: float) -> Iterat
         for kind, seconds in parts:
             height = seconds * scale
             if height > 0.05:
-                title = f"{place + 1}: {'sending and receiving' if kind == 'rest' else kind} {duration(seconds)}"
+                title = f"{place + 1}: {'sending and receiving' if kind == 'rest' else kind} {_time(seconds)}"
                 yield Rectangle(kind, _LEFT + place * width, base - height, max(0.3, width - gap), height, title)
             base -= height
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 JSON_FILE, MSGPACK_FILE = "outputs.json", "outputs.msgpack"
 _PART = ".part"
+_SEPARATORS = (",", ":")
 
 
 class OutputsWriter(AbstractContextManager["OutputsWriter"]):
@@ -122,9 +123,9 @@ def _entry(request: SmokeRequest, answer: Answer | None, check: Check | None) ->
 def json_text(value: Any) -> str:
     """A value from msgpack as strict JSON on one line: bytes as `{"base64": "…"}`, what is not finite as null."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=_SEPARATORS)
     except (TypeError, ValueError):
-        return json.dumps(_plain(value), ensure_ascii=False)
+        return json.dumps(_plain(value), ensure_ascii=False, separators=_SEPARATORS)
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mdai_build import __version__
-from mdai_build.errors import Problem
+from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.report.text import clean, clean_line, duration, size
 from mdai_build.resources import resource
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mdai_build.report.inspection import Inspection
     from mdai_build.report.values import BuildReport, StepReport
     from mdai_build.report.views import SampleView
+    from mdai_build.smoke.profile import ProfileResult
     from mdai_build.smoke.result import Check, SmokeResult
 
 _FOLDER = ("templates", "report")
@@ -105,6 +106,45 @@ def page_of_test(
         measured=measured(smoke),
         samples=tuple(samples),
     )
+
+
+def page_of_prediction(
+    title: str, facts: Facts, smoke: SmokeResult, samples: Sequence[SampleView], warnings: Sequence[Problem] = ()
+) -> Page:
+    """The page of what a model says of a user's files; every request has its sample."""
+    good = sum(sample.outcome != "failed" for sample in samples)
+    told = {sample.name for sample in samples}
+    failed = [check for check in smoke.checks if not check.passed and clean_line(check.name) not in told]
+    return Page(
+        title=title,
+        facts=facts,
+        passed=smoke.passed,
+        verdict=f"{good} of {len(samples)} requests answered as the interface asks",
+        errors=tuple(problem for check in failed for problem in check.problems),
+        warnings=tuple(warnings),
+        measured=measured(smoke),
+        samples=tuple(samples),
+    )
+
+
+def page_of_profile(
+    title: str, facts: Facts, view: ProfileView, profile: ProfileResult, warnings: Sequence[Problem] = ()
+) -> Page:
+    """The page of a profile."""
+    return Page(
+        title=title,
+        facts=facts,
+        passed=profile.passed,
+        verdict=f"{view.count} answers measured",
+        errors=profile.problems,
+        warnings=tuple(warnings),
+        profile=view,
+    )
+
+
+def page_of_failure(title: str, failure: MdaiBuildError) -> Page:
+    """The page of what ended before there was anything to show."""
+    return Page(title, False, failure.title, errors=failure.problems, warnings=failure.warnings)
 
 
 def measured(smoke: SmokeResult) -> Facts:

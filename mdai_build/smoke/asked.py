@@ -44,18 +44,8 @@ def make_request_plan(
         UsageError: no file can be sent, or what goes with them is wrong.
     """
     from mdai_build.smoke.files import group_files, read_files
-    from mdai_build.smoke.samples import label_classes
 
-    annotations = read_annotations(asked.annotations) if asked.annotations else ()
-    fields: dict[str, Any] = {"args": dict(asked.args), "label_classes": label_classes()}
-    if smoke_file is not None:
-        annotations = annotations or tuple(smoke_file.annotations)
-        fields["args"] = {**smoke_file.args, **asked.args}
-        if smoke_file.label_classes:
-            fields |= {"label_classes": tuple(entry.as_body() for entry in smoke_file.label_classes)}
-            fields["own_labels"] = True
-    if asked.label_classes:
-        fields |= {"label_classes": read_label_classes(asked.label_classes), "own_labels": True}
+    annotations, fields = _beside_files(asked, smoke_file)
     origin = ", ".join(asked.files)
     found, left_out = read_files(files, origin)
     if not found:
@@ -74,6 +64,37 @@ def make_request_plan(
     )
     warnings = [*left_out, *_unused(annotations, requests, asked.annotations)]
     return SmokePlan(requests, settings.ready_timeout, settings.predict_timeout, warnings=tuple(warnings))
+
+
+def make_synthetic_plan(settings: Settings, asked: Asked, smoke_file: SmokeFile | None = None) -> SmokePlan:
+    """The synthetic samples, for a user who brings no files; the same goes with them.
+
+    Raises:
+        UsageError: what goes with them is wrong.
+    """
+    from mdai_build.smoke.samples import synthetic_requests
+
+    annotations, fields = _beside_files(asked, smoke_file)
+    scope = asked.scope or (smoke_file.scope if smoke_file else None)
+    requests = synthetic_requests(scope, annotations=annotations, **fields)
+    return SmokePlan(requests, settings.ready_timeout, settings.predict_timeout)
+
+
+def _beside_files(asked: Asked, smoke_file: SmokeFile | None) -> tuple[tuple[Mapping[str, Any], ...], dict[str, Any]]:
+    """Annotations, of which each request gets its own, and what is the same in all requests."""
+    from mdai_build.smoke.samples import label_classes
+
+    annotations = read_annotations(asked.annotations) if asked.annotations else ()
+    fields: dict[str, Any] = {"args": dict(asked.args), "label_classes": label_classes()}
+    if smoke_file is not None:
+        annotations = annotations or tuple(smoke_file.annotations)
+        fields["args"] = {**smoke_file.args, **asked.args}
+        if smoke_file.label_classes:
+            fields |= {"label_classes": tuple(entry.as_body() for entry in smoke_file.label_classes)}
+            fields["own_labels"] = True
+    if asked.label_classes:
+        fields |= {"label_classes": read_label_classes(asked.label_classes), "own_labels": True}
+    return annotations, fields
 
 
 def _nothing_to_send(origin: str, count: int, left_out: Sequence[Problem]) -> Problem:
