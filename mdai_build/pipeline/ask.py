@@ -180,7 +180,9 @@ def profile(
         )
     warnings = (*served.warnings, *plan.warnings)
     if page:
-        facts = place.facts(asked, plan.requests[0].scope if asked.scope or files else "any")
+        scope_of = {request.name: request.scope for request in plan.requests}
+        scopes = dict.fromkeys(scope_of[found.request] for found in measured.later)
+        facts = place.facts(asked, ", ".join(scopes) or "none was answered")
         write_page(page_of_profile(place.title, facts, profile_view(measured), measured, warnings), page)
     return measured, warnings
 
