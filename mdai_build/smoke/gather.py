@@ -19,7 +19,8 @@ from mdai_build.errors import Location, Problem, UsageError
 _MOST_ENTRIES = 100_000
 _MOST_UNPACKED = 64 * 1024**3
 _PIECE = 1024 * 1024
-_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # PS3.3, F.5: Media Storage Directory Storage
+# Media Storage SOP Class UID of the file meta information, and how the element after it begins (PS3.10, section 7.1).
+_DIRECTORY_CLASS = b"1.2.840.10008.1.3.10\x02\x00"
 
 
 @contextmanager
@@ -101,7 +102,7 @@ def _is_directory_of_media(path: Path) -> bool:
     """Whether a file is a DICOMDIR, whatever its name (PS3.10, section 8.6)."""
     with path.open("rb") as file:
         start = file.read(1024)
-    return start[128:132] == b"DICM" and _DIRECTORY_CLASS.encode() + b"\0" in start
+    return start[128:132] == b"DICM" and _DIRECTORY_CLASS in start
 
 
 def _listed(directory: Path) -> Iterator[tuple[str, Path]]:
