@@ -22,7 +22,7 @@ from mdai_build.smoke.request import Demand, InputFile
 from mdai_build.smoke.result import Answer, Check, SmokeResult
 from mdai_build.smoke.samples import synthetic_request
 
-HOSTILE = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>\x1b[2J\u202e\"'><style>*{display:none}"
+HOSTILE = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>\x1b[2J\u202e"\'><style>*{display:none}'
 BOX = {"x": 40, "y": 50, "width": 60, "height": 40}
 LABELS = tuple(
     {"class_index": index, "label": {"id": "L", "name": name, "type": "LOCAL"}}
@@ -50,9 +50,7 @@ def disc(file: InputFile, radius: float) -> list[list[int]]:
 
 def series() -> SampleView:
     """A CT series with a mask on every second image, a box, a polygon and a point on the fourth, and one of the whole."""
-    request = replace(
-        synthetic_request("ct-series"), label_classes=LABELS, own_labels=True, demand=Demand.REQUIRED
-    )
+    request = replace(synthetic_request("ct-series"), label_classes=LABELS, own_labels=True, demand=Demand.REQUIRED)
     fourth = request.files[3]
     outputs: list[dict[str, Any]] = [
         {**uids(file), "type": "ANNOTATION", "class_index": 0, "data": {"mask": disc(file, 30 + number)}}
@@ -105,7 +103,19 @@ def profile() -> ProfileResult:
 def inspection() -> Inspection:
     layers = (Layer("RUN conda create", 3 * 10**8), Layer(f"RUN {HOSTILE}", 7 * 10**8), Layer("COPY code", 12_000))
     details = ImageDetails(
-        "sha256:0123", ("m:1",), 10**9, "2026-01-01T00:00:00Z", "linux/amd64", (), (), "1000", (), (), "/src", (), layers
+        "sha256:0123",
+        ("m:1",),
+        10**9,
+        "2026-01-01T00:00:00Z",
+        "linux/amd64",
+        (),
+        (),
+        "1000",
+        (),
+        (),
+        "/src",
+        (),
+        layers,
     )
     packages = tuple(
         Package(f"package-{number}", "1.0", "model", "0.9" if number == 3 else None, None, (HOSTILE,))
@@ -115,7 +125,9 @@ def inspection() -> Inspection:
 
 
 def whole_page() -> Page:
-    problem = Problem("config.x", f"what {HOSTILE}", Location("config.yaml", 3, 1, "k", f"k: {HOSTILE}"), HOSTILE, HOSTILE)
+    problem = Problem(
+        "config.x", f"what {HOSTILE}", Location("config.yaml", 3, 1, "k", f"k: {HOSTILE}"), HOSTILE, HOSTILE
+    )
     smoke = SmokeResult(
         (Check("loads", "passed", 1.5, "ready"), Check(HOSTILE, "failed", 0.1, HOSTILE, (problem,))),
         load_seconds=1.5,

@@ -81,7 +81,9 @@ def read(html: str) -> Reader:
 
 
 def test_there_is_one_script_and_one_style_and_the_policy_knows_them(html: str, read: Reader) -> None:
-    policy = next(found["content"] for found in read.attributes("meta") if "content-security-policy" in str(found).lower())
+    policy = next(
+        found["content"] for found in read.attributes("meta") if "content-security-policy" in str(found).lower()
+    )
     assert policy is not None
     for kind in ("script", "style"):
         assert len(read.inside[kind]) == 1 and len(read.attributes(kind)) == 1

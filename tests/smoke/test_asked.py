@@ -58,7 +58,12 @@ def test_each_request_gets_its_own_annotations(files: dict[str, Path], tmp_path:
     read, _ = read_files(files, "x")
     first, last = read[0][1], read[-1][1]
     annotations = [
-        {"id": "of one", "study_uid": first.study_uid, "series_uid": first.series_uid, "instance_uid": first.instance_uid},
+        {
+            "id": "of one",
+            "study_uid": first.study_uid,
+            "series_uid": first.series_uid,
+            "instance_uid": first.instance_uid,
+        },
         {"id": "of a study", "study_uid": first.study_uid, "series_uid": "", "instance_uid": None},
         {"id": "of the jpeg", "instance_uid": last.instance_uid},
         {"id": "of all"},
@@ -75,7 +80,9 @@ def test_each_request_gets_its_own_annotations(files: dict[str, Path], tmp_path:
         ]
 
 
-@pytest.mark.parametrize("text", [LABELS, '{"label_classes": ' + LABELS + "}", "- class_index: 0\n  label: {name: lung}\n"])
+@pytest.mark.parametrize(
+    "text", [LABELS, '{"label_classes": ' + LABELS + "}", "- class_index: 0\n  label: {name: lung}\n"]
+)
 def test_label_classes_as_people_write_them(files: dict[str, Path], tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
     plan = make_request_plan(SETTINGS, files, Asked(("x",), label_classes=tmp_path / "x"))

@@ -110,7 +110,7 @@ def test_an_archive_that_does_not_unpack(damage: str, folder: Path) -> None:
         content[60] ^= 0xFF
     else:
         central = content.index(b"PK\1\2")
-        for place in ((6, central + 8) if damage == "password" else (8, central + 10)):
+        for place in (6, central + 8) if damage == "password" else (8, central + 10):
             content[place] = 1 if damage == "password" else 99
     (folder / "s.zip").write_bytes(content)
     with pytest.raises(UsageError) as raised, gathered(["s.zip"]):
