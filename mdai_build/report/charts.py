@@ -103,7 +103,7 @@ def profile_as_json(profile: ProfileResult, warnings: Sequence[Problem] = ()) ->
     statistics = {}
     for name, _, values, _ in _quantities(profile):
         if values:
-            statistics[name.replace(" ", "_").lower()] = {word: of(values) for word, of in STATISTICS}
+            statistics[name.replace(" ", "_").lower()] = {word: round(of(values), 6) for word, of in STATISTICS}
     return {
         "format": FORMAT,
         "warnings": [problem.as_json() for problem in warnings],

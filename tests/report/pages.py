@@ -1,4 +1,4 @@
-"""A page with everything in it, for the tests of what it says and of how it looks; hostile text wherever strangers write."""
+"""A page with everything in it, for the tests of what it says and how it looks; hostile text where strangers write."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def disc(file: InputFile, radius: float) -> list[list[int]]:
 
 
 def series() -> SampleView:
-    """A CT series with a mask on every second image, a box, a polygon and a point on the fourth, and one of the whole."""
+    """A CT series: a mask on every second image, a box, a polygon and a point on the fourth, an output of the whole."""
     request = replace(synthetic_request("ct-series"), label_classes=LABELS, own_labels=True, demand=Demand.REQUIRED)
     fourth = request.files[3]
     outputs: list[dict[str, Any]] = [

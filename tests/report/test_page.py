@@ -63,7 +63,7 @@ class Reader(HTMLParser):
 
     def attributes(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
         return [
-            found for name, found in self.elements if name == tag and kind in (found.get("class") or "").split() + [""]
+            found for name, found in self.elements if name == tag and kind in [*(found.get("class") or "").split(), ""]
         ]
 
 
@@ -149,8 +149,7 @@ def test_shapes_are_where_the_model_says(read: Reader) -> None:
 
 
 def test_the_waterfall_has_the_builders_own_times(read: Reader) -> None:
-    ran = [found for found in read.attributes("rect", "amount")]
-    bars = [(str(found["x"]), str(found["width"])) for found in ran[-3:]]
+    bars = [(str(found["x"]), str(found["width"])) for found in read.attributes("rect", "amount")[-3:]]
     assert bars == [("0.00", "0.20"), ("2.50", "50.00"), ("52.50", "47.50")]
 
 
