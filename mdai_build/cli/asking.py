@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mdai_build.pipeline.ask import Place
     from mdai_build.smoke.asked import Asked
     from mdai_build.smoke.request import Scope
+    from mdai_build.smoke.result import Check
 
 _asked_options = together(
     click.option(
@@ -65,6 +66,10 @@ def _asked(
     from mdai_build.smoke.asked import Asked, parse_args
 
     return Asked(files, scope, parse_args(words), annotations, label_classes)
+
+
+def _line(check: Check) -> str:
+    return f"{check.name}: {check.outcome if check.outcome != 'passed' else 'ok'}"
 
 
 @click.command("predict")
@@ -116,7 +121,7 @@ def predict_command(
             report,
             sys.stdout if as_json else None,
             progress.tell,
-            progress.tell_check,
+            lambda check: progress.tell(_line(check)),
             told.add,
         )
     told.print(found.smoke, found.scope, found.warnings, found.files, found.pictures, to_stderr=as_json)
@@ -162,7 +167,13 @@ def profile_command(
     check_report(report)
     with Progress() as progress:
         measured, warnings = profile(
-            place, asked, read_settings(options), count, report, progress.tell, progress.tell_check
+            place,
+            asked,
+            read_settings(options),
+            count,
+            report,
+            progress.tell,
+            lambda check: progress.tell(_line(check)),
         )
     exit_code = 0 if measured.passed else 7
     if as_json:

@@ -39,6 +39,7 @@ from mdai_build.cli.options import (
     report_option,
     silent,
     smoke_options,
+    tell_report,
     write_junit,
 )
 from mdai_build.cli.serving import run_command, test_command
@@ -200,6 +201,7 @@ def build(
     if as_json:
         print_json(report_as_json(built))
     print_report(built, to_stderr=as_json)
+    tell_report(report)
     write_junit(junit, lambda: junit_xml(built))
     sys.exit(built.exit_code)
 

@@ -135,6 +135,12 @@ def check_report(file: Path | None) -> None:
         raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--report")
 
 
+def tell_report(file: Path | None) -> None:
+    """Says where the page is, where there is one."""
+    if file is not None:
+        click.echo(f"the report is in {file}", err=True)
+
+
 def write_junit(file: Path | None, xml: Callable[[], str]) -> None:
     """Writes JUnit XML where it was asked for."""
     if file is not None:

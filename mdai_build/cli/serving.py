@@ -16,6 +16,7 @@ from mdai_build.cli.options import (
     read_settings,
     report_option,
     smoke_options,
+    tell_report,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def test_command(
             }
         )
     print_smoke(outcome.smoke, outcome.pictures, outcome.warnings, to_stderr=as_json)
+    tell_report(page)
     sys.exit(exit_code)
 
 

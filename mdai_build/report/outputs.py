@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,17 +27,18 @@ _SEPARATORS = (",", ":")
 
 
 class OutputsWriter(AbstractContextManager["OutputsWriter"]):
-    """Writes one document, as JSON to `json_file` and as msgpack beside it, while answers come; or as JSON alone.
+    """Writes one document while answers come: to a folder as JSON and as msgpack, to a stream as JSON.
 
-    Of several gigabytes of masks it never holds more than one answer. Files get their names once they are complete.
+    Of several gigabytes of masks it never holds more than one answer. Files get their names, and the stream anything at
+    all, once the document is complete.
     """
 
     def __init__(self, target: str, count: int, folder: Path | None, stream: IO[str] | None) -> None:
-        """`count` requests are to come; the document goes to files in `folder`, and to `stream`, where there are."""
+        """`count` requests are to come; `folder` and `stream` are where the document goes."""
         self._count = count
         self._folder = folder
+        self._stream = stream
         self._written = 0
-        self._texts: list[IO[str]] = [stream] if stream is not None else []
         self._file: IO[str] | None = None
         self._packed: IO[bytes] | None = None
         self._packer = msgpack.Packer(use_bin_type=True, autoreset=True)
@@ -44,9 +47,10 @@ class OutputsWriter(AbstractContextManager["OutputsWriter"]):
     def __enter__(self) -> OutputsWriter:
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self._folder / (JSON_FILE + _PART)).open("w", encoding="utf-8")
+            self._file = (self._folder / (JSON_FILE + _PART)).open("w+", encoding="utf-8")
             self._packed = (self._folder / (MSGPACK_FILE + _PART)).open("wb")
-            self._texts.append(self._file)
+        elif self._stream is not None:
+            self._file = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._text(f'{{\n  "format": {FORMAT},\n  "target": {json.dumps(self._target)},\n  "requests": [')
         pack = self._packer.pack
         self._pack(self._packer.pack_map_header(3) + pack("format") + pack(FORMAT) + pack("target"))
@@ -74,9 +78,12 @@ class OutputsWriter(AbstractContextManager["OutputsWriter"]):
         if self._written != self._count:
             raise ValueError(f"{self._count} requests announced, {self._written} written")
         self._text(f'\n  ],\n  "exit_code": {exit_code}\n}}\n')
+        if self._stream is not None and self._file is not None:
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, self._stream)
+        self._close()
         if self._folder is None:
             return ()
-        self._close()
         paths = []
         for name in (JSON_FILE, MSGPACK_FILE):
             (self._folder / (name + _PART)).replace(self._folder / name)
@@ -97,8 +104,8 @@ class OutputsWriter(AbstractContextManager["OutputsWriter"]):
                 file.close()
 
     def _text(self, text: str) -> None:
-        for file in self._texts:
-            file.write(text)
+        if self._file is not None:
+            self._file.write(text)
 
     def _pack(self, content: bytes) -> None:
         if self._packed is not None:
