@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -240,3 +241,34 @@ def test_the_page_of_a_smoke_test(folder: Path) -> None:
     done = run(folder, "test", EXAMPLE, *LOCAL, "--samples", "files/cr", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert "the smoke test passed" in (folder / "out" / "report.html").read_text()
+
+
+def test_ctrl_c_leaves_nothing(folder: Path, model: Path) -> None:
+    (model / ".mdai" / "mdai_deploy.py").write_text(
+        "import time\n\n\nclass MDAIModel:\n    def predict(self, data):\n        time.sleep(60)\n"
+    )
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [*COMMAND, "predict", str(model), "files/jpeg", *LOCAL, "--out", "out", "--json"],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any("model loads: ok" in line for line in process.stderr)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert list(temporary.iterdir()) == [] and list((folder / "out").iterdir()) == []
+
+
+def test_a_bundle_brings_its_own_samples_for_a_profile(folder: Path, model: Path) -> None:
+    (model / "sample.jpg").write_bytes(next((folder / "files" / "jpeg").iterdir()).read_bytes())
+    (model / ".mdai" / "smoke.yaml").write_text("scope: INSTANCE\nsamples: sample.jpg\n")
+    done = run(folder, "profile", model, *LOCAL, "-n", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {entry["request"] for entry in json.loads(done.stdout)["measurements"]} == {"sample.jpg"}
