@@ -107,7 +107,7 @@ def comes_by_msgpack(answer: Any) -> bool:
     return True
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(answer=st.lists(near_right | anything | values, max_size=3))
 def test_pages_and_lines_and_files(folder: Path, answer: list[Any]) -> None:
     own = replace(SAMPLE, label_classes=({"class_index": 0, "label": None}, {"class_index": 1}), own_labels=True)
