@@ -45,7 +45,7 @@ def page_of_failures(title: str, file: Path | None) -> Iterator[None]:
         if file is not None:
             from mdai_build.report.page import page_of_failure, write_page
 
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, MdaiBuildError):
                 write_page(page_of_failure(title, failure), file)
         raise
 

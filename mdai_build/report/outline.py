@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mdai_build.report.outputs import json_text
+from mdai_build.report.overlay import colour_number
 from mdai_build.report.text import clean, clean_line
 from mdai_build.smoke.answers import data_kind, files_meant
 
@@ -25,6 +26,8 @@ class Bar:
     share: float
     """From 0 to 1."""
     text: str
+    colour: int | None = None
+    """Of its class; None for that of the output."""
 
 
 def class_names(request: SmokeRequest) -> dict[str, str]:
@@ -79,7 +82,7 @@ def bars_of(probability: Any, names: Mapping[str, str]) -> Iterator[Bar]:
         for entry in entries[:_MOST_BARS]:
             value = entry.get("probability")
             if isinstance(value, (int, float)):
-                yield _bar(title_of(entry, names), value)
+                yield replace(_bar(title_of(entry, names), value), colour=colour_number(entry.get("class_index")))
 
 
 def _bar(label: str, value: float) -> Bar:

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgpack
 
 from mdai_build.report.document import FORMAT
+from mdai_build.report.writing import writing
 
 if TYPE_CHECKING:
     from mdai_build.smoke.request import SmokeRequest
@@ -46,9 +47,10 @@ class OutputsWriter(AbstractContextManager["OutputsWriter"]):
 
     def __enter__(self) -> OutputsWriter:
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self._folder / (JSON_FILE + _PART)).open("w+", encoding="utf-8")
-            self._packed = (self._folder / (MSGPACK_FILE + _PART)).open("wb")
+            with writing(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._file = (self._folder / (JSON_FILE + _PART)).open("w+", encoding="utf-8")
+                self._packed = (self._folder / (MSGPACK_FILE + _PART)).open("wb")
         elif self._stream is not None:
             self._file = tempfile.TemporaryFile("w+", encoding="utf-8")
         self._text(f'{{\n  "format": {FORMAT},\n  "target": {json.dumps(self._target)},\n  "requests": [')

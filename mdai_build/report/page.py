@@ -20,6 +20,7 @@ from markupsafe import Markup
 from mdai_build import __version__
 from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.report.text import clean, clean_line, duration, size
+from mdai_build.report.writing import writing
 from mdai_build.resources import resource
 
 if TYPE_CHECKING:
@@ -205,10 +206,16 @@ def _percent(value: float) -> str:
 
 
 def write_page(page: Page, file: Path) -> None:
-    """Writes the page; a reader never sees half of it."""
+    """Writes the page; a reader never sees half of it.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
     part = file.with_name(file.name + ".part")
-    try:
-        part.write_text(render_page(page), encoding="utf-8")
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    text = render_page(page)
+    with writing(file):
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -76,6 +76,8 @@ def _decoding() -> Iterator[None]:
             yield
         except NotDrawableError:
             raise
+        except UnidentifiedImageError:
+            raise NotDrawableError("it is no image that is known here") from None
         # Decoders raise whatever comes to their minds on bytes from strangers.
         except Exception as error:
             raise NotDrawableError(f"it does not decode: {type(error).__name__}: {error}") from error

@@ -272,3 +272,18 @@ def test_a_bundle_brings_its_own_samples_for_a_profile(folder: Path, model: Path
     done = run(folder, "profile", model, *LOCAL, "-n", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert {entry["request"] for entry in json.loads(done.stdout)["measurements"]} == {"sample.jpg"}
+
+
+def test_a_place_that_takes_no_output(folder: Path, model: Path) -> None:
+    (folder / "taken").write_text("a file, not a folder")
+    done = run(folder, "predict", model, "files/jpeg", *LOCAL, "--out", "taken/below")
+    assert done.returncode == 2 and "cannot be written: Not a directory" in done.stderr
+
+
+def test_a_build_that_fails_leaves_the_page_of_why(folder: Path, model: Path) -> None:
+    (model / ".mdai" / "config.yaml").write_text("base_image: py38\ncuda_versoin: 11.0\n")
+    (model / ".mdai" / "mdai_deploy.py").unlink()
+    done = run(folder, "build", model, "--report", "r.html")
+    assert done.returncode == 3
+    page = (folder / "r.html").read_text()
+    assert "the bundle is wrong" in page and "mdai_deploy.py" in page
