@@ -10,6 +10,7 @@ from mdai_build.bundle.model import Bundle, Limits, Member, UnpackedBundle, Unpa
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.read import read_bundle
 from mdai_build.bundle.unpack import unpack_bundle
+from mdai_build.bundle.weights import check_weights
 
 __all__ = [
     "SMOKE_FILE",
@@ -19,6 +20,7 @@ __all__ = [
     "UnpackedBundle",
     "UnpackedFile",
     "check_entry_point",
+    "check_weights",
     "missing_file",
     "read_bundle",
     "shown",

@@ -22,6 +22,8 @@ from mdai_build.bundle.layout import ENTRY_POINT, missing_file
 from mdai_build.bundle.mistakes import find_mistakes
 from mdai_build.bundle.model import Bundle
 from mdai_build.bundle.names import shown
+from mdai_build.bundle.numpy_values import bindings
+from mdai_build.bundle.start_mistakes import misspelled_init
 from mdai_build.errors import BundleError, Location, Problem
 
 CLASS = "MDAIModel"
@@ -31,8 +33,9 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
-def check_entry_point(bundle: Bundle, python: str | None = None) -> tuple[Problem, ...]:
-    """Warnings about `.mdai/mdai_deploy.py`. `python` is the version that will run it, such as `3.8`, if it is known.
+def check_entry_point(bundle: Bundle, python: str | None = None, device: str | None = None) -> tuple[Problem, ...]:
+    """Warnings about `.mdai/mdai_deploy.py`. `python` is the version that will run it, such as `3.8`, and `device` the
+    `device_type`, where they are known.
 
     Raises:
         BundleError: the file is missing, is no Python, or lacks what the interface asks for.
@@ -48,7 +51,7 @@ def check_entry_point(bundle: Bundle, python: str | None = None) -> tuple[Proble
     check.check_class(tree)
     # Where the parent image is not ours, weights may lie in it.
     files = {member.path for member in bundle.members} if python is not None else None
-    check.warnings.extend(find_mistakes(tree, check.at_node, files))
+    check.warnings.extend(find_mistakes(tree, check.at_node, files, check.predict, device))
     if check.errors:
         raise BundleError(check.errors, check.warnings)
     return tuple(check.warnings)
@@ -76,6 +79,8 @@ class _Check:
         self._source = source
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.predict: ast.FunctionDef | None = None
+        """The method, once `check_class` has found it."""
 
     def _at(self, line: int | None, column: int | None = None) -> Location:
         text = self._lines[line - 1] if line is not None and 0 < line <= len(self._lines) else None
@@ -138,8 +143,13 @@ class _Check:
             return
         body = _Bound(model.body)
         self._check_init(body.functions.get("__init__"))
+        misspelled = misspelled_init(shown(model.name), body.functions, self.at_node)
+        if misspelled is not None:
+            self.warnings.append(misspelled)
         if METHOD in body.functions:
-            self._check_predict(body.functions[METHOD])
+            function = body.functions[METHOD]
+            self.predict = function if isinstance(function, ast.FunctionDef) else None
+            self._check_predict(function)
         elif not body.knows(METHOD):
             self._missing_method(model, body, bound)
 
@@ -232,21 +242,37 @@ class _Check:
 
     def _check_result(self, function: _Function) -> None:
         inside = list(_within(function))
-        what = None
+        what: str | None = None
+        place: ast.stmt = function
+        returns = sorted((node for node in inside if isinstance(node, ast.Return)), key=lambda node: node.lineno)
+        bound = bindings(inside)
+
+        def is_dict(value: ast.expr | None) -> bool:
+            values = bound.get(value.id) if isinstance(value, ast.Name) else None
+            return isinstance(value, ast.Dict) or (bool(values) and all(isinstance(v, ast.Dict) for v in values or ()))
+
         if isinstance(function, ast.AsyncFunctionDef):
             what, advice = "is `async` and returns a coroutine", "remove `async`"
-        elif any(isinstance(node, ast.Return) and isinstance(node.value, ast.Dict) for node in inside):
-            what, advice = "returns a dict", "put it into a list: `return [output]`"
         elif any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside):
             what, advice = "yields and so returns a generator", "collect the outputs in a list and return it"
-        elif not any(isinstance(node, ast.Return) and node.value is not None for node in inside):
+        elif not any(node.value is not None for node in returns):
             what, advice = "never returns a value", "end it with `return outputs`"
+        for node in returns if what is None else ():
+            if is_dict(node.value):
+                what, advice = "returns a dict", "put it into a list: `return [output]`"
+            elif isinstance(node.value, ast.Call) and _called(node.value) in ("dumps", "packb"):
+                what, advice = "returns text or bytes", "return the list itself; the server writes it out"
+            elif isinstance(node.value, ast.Tuple):
+                what, advice = "returns several values", "return the list of outputs alone"
+            if what is not None:
+                place = node
+                break
         if what is not None:
             self.warnings.append(
                 Problem(
                     "bundle.predict-result",
                     f"{CLASS}.{METHOD} {what}",
-                    self.at_node(function),
+                    self.at_node(place),
                     "a list of outputs",
                     advice,
                 )
@@ -323,6 +349,11 @@ def _within(function: _Function) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, _Scope):
             waiting.extend(ast.iter_child_nodes(node))
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else str(getattr(function, "id", ""))
 
 
 def _syntax_advice(error: SyntaxError, lines: Sequence[str]) -> str | None:

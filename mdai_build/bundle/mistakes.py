@@ -15,9 +15,12 @@ from typing import Any
 
 from mdai_build.bundle.names import shown
 from mdai_build.bundle.numpy_values import Buffers, Nodes, NumpyValues
+from mdai_build.bundle.output_values import wrong_data, wrong_values
+from mdai_build.bundle.request_mistakes import RequestMistakes
+from mdai_build.bundle.start_mistakes import start_mistakes
 from mdai_build.errors import Location, Problem
 
-At = Callable[[ast.expr], Location]
+At = Callable[["ast.stmt | ast.expr"], Location]
 
 _ABSOLUTE = re.compile(r"(/(home|Users|root|content|kaggle|mnt|media|Volumes|gdrive)/|[A-Za-z]:[\\/])[^\n]+")
 _WEIGHTS = re.compile(
@@ -38,13 +41,22 @@ _LISTS = ("mask", "vertices")
 _DATA = ({"mask"}, {"vertices"}, {"x", "y"}, {"x", "y", "width", "height"}, {"class_index", "probability"})
 
 
-def find_mistakes(tree: ast.Module, at: At, files: Collection[str] | None) -> Iterator[Problem]:
+def find_mistakes(
+    tree: ast.Module,
+    at: At,
+    files: Collection[str] | None,
+    predict: ast.FunctionDef | None = None,
+    device: str | None = None,
+) -> Iterator[Problem]:
     """What is wrong in the code of mdai_deploy.py.
 
-    `at` tells the place of a node; `files` are the paths of the bundle, or None where more may be in the image.
+    `at` tells the place of a node; `files` are the paths of the bundle, or None where more may be in the image;
+    `predict` is the method, if it is written out; `device` is config.yaml's `device_type`, if it is known.
     """
     nodes = tuple(ast.walk(tree))
     buffers = Buffers(nodes)
+    yield from start_mistakes(tree, nodes, at, files, device)
+    yield from RequestMistakes(nodes, predict, at).find()
     yield from _buffers(nodes, buffers, at)
     yield from _absolute_paths(nodes, at)
     yield from _content_types(nodes, at)
@@ -146,8 +158,11 @@ class _Outputs:
             if _is_output(entries):
                 yield from self._output(node, entries)
                 yield from self._casts(entries)
+                yield from wrong_values(entries, self._at)
+                yield from wrong_data(entries.get("data"), self._at)
             elif set(entries) in _DATA:
                 yield from self._casts(entries)
+                yield from wrong_values(entries, self._at)
 
     def _output(self, node: ast.Dict, entries: dict[str, ast.expr]) -> Iterator[Problem]:
         from mdai_build.runtime.contract import OUTPUT_KEYS, OUTPUT_TYPES

@@ -19,6 +19,7 @@ from mdai_build.bundle import Bundle, shown
 from mdai_build.bundle.layout import ENTRY_POINT
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
+from mdai_build.requirements.preinstalled import preinstalled
 
 # Packages whose module is called otherwise. OpenCV's other package needs libraries of a desktop.
 _OTHERWISE: Mapping[str, str] = MappingProxyType(
@@ -69,6 +70,18 @@ _TOLD = frozenset(
         *("requests", "scipy", "skimage", "sklearn", "tensorflow", "timm", "torch", "torchvision", "tqdm", "yaml"),
     }
 )
+# Modules that come along with the packages above or with what is preinstalled, under names that do not say so.
+_ALONG = frozenset(
+    {
+        *("absl", "astunparse", "certifi", "charset_normalizer", "coloredlogs", "contourpy", "cycler", "dateutil"),
+        *("filelock", "flatbuffers", "fsspec", "functorch", "gast", "google", "huggingface_hub", "idna", "imageio"),
+        *("jinja2", "keras", "kiwisolver", "lazy_loader", "libjpeg", "markdown", "markupsafe", "mpl_toolkits"),
+        *("mpmath", "networkx", "openjpeg", "opt_einsum", "packaging", "pip", "pkg_resources", "pylab", "pyparsing"),
+        *("pytz", "pywt", "rich", "rle", "safetensors", "setuptools", "six", "sympy", "tensorboard", "termcolor"),
+        *("threadpoolctl", "tifffile", "torchgen", "triton", "typing_extensions", "tzdata", "urllib3", "wheel"),
+        *("werkzeug", "wrapt", "yaml"),
+    }
+)
 
 
 def package_of(module: str) -> str:
@@ -89,16 +102,28 @@ def missing_imports(bundle: Bundle, requirements: Requirements, python: str | No
         return ()
     there = {module for package in known for module in _BROUGHT[package]}
     there |= {module for module in _TOLD if canonicalize_name(package_of(module)) in known}
+    installed = {*known, *(canonicalize_name(pin.name) for pin in preinstalled(python))}
     problems = []
     for module, (path, line, source) in _imports(bundle).items():
+        where = Location(path, line, source.find(module) + 1 or None, source=source)
         if module in _TOLD and module not in there:
             problems.append(
                 Problem(
                     "requirements.missing-import",
                     f"`{module}` is imported, and nothing in requirements.txt brings it",
-                    Location(path, line, source.find(module) + 1 or None, source=source),
+                    where,
                     next_step=f"add a line `{package_of(module)}` to {REQUIREMENTS_FILE}, at the version that you "
                     f"trained with",
+                )
+            )
+        elif module not in _TOLD | _ALONG and canonicalize_name(package_of(module)) not in installed:
+            problems.append(
+                Problem(
+                    "requirements.missing-module",
+                    f"`{module}` is imported; the bundle has no file of that name, and nothing in requirements.txt has",
+                    where,
+                    next_step=f"if it is code of your own, put it into the model's folder; if it is a package, add a "
+                    f"line `{package_of(module)}` to {REQUIREMENTS_FILE}, at the version that you trained with",
                 )
             )
     return tuple(problems)
