@@ -19,6 +19,9 @@ _OPENS = re.compile(
     r"open|load|load_model|load_weights|load_learner|loadtxt|loadmat|genfromtxt|memmap|imread|read_\w+|readNet\w*"
     r"|InferenceSession|Booster|from_pretrained|model_from_json|SourceFileLoader"
 )
+_FETCHES = re.compile(
+    r"(?:load_state_dict_from_url|urlretrieve|hub\.load|hf_hub_download|snapshot_download|gdown\.download)$"
+)
 _ASKS_FOR_GPU = frozenset({"is_available", "device_count", "list_physical_devices", "is_built_with_cuda"})
 
 
@@ -29,6 +32,7 @@ def start_mistakes(
     config.yaml's `device_type`, None where it is not known."""
     yield from _relative_imports(tree, at)
     yield from _exits(tree, at)
+    yield from _downloads(nodes, at, files)
     if device == "cpu":
         yield from _gpu(nodes, at)
     if files is not None:
@@ -95,6 +99,37 @@ def _run_at_start(tree: ast.AST) -> Iterator[ast.AST]:
             continue
         yield node
         waiting.extend(ast.iter_child_nodes(node))
+
+
+def _downloads(nodes: Nodes, at: At, files: Collection[str] | None) -> Iterator[Problem]:
+    """Weights that a library fetches when the model is made: an image runs without a network."""
+    for node in nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        words = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
+        name = ast.unparse(node.func)
+        first = getattr(node.args[0], "value", None) if node.args else None
+        fetches = (
+            words.get("pretrained") is True
+            or "imagenet" in (words.get("weights"), words.get("encoder_weights"))
+            or _FETCHES.search(name) is not None
+            or (name.endswith(".from_pretrained") and isinstance(first, str) and not _holds(first, files))
+        )
+        if fetches:
+            yield Problem(
+                "bundle.download",
+                f"`{shown(name, 60)}` downloads its weights, and an image runs without a network",
+                at(node),
+                "everything that the model reads, in its folder",
+                "save the weights into the model's folder once, and load them from there "
+                "(pretrained=False or weights=None, then load_state_dict or load_weights)",
+            )
+            return
+
+
+def _holds(path: str, files: Collection[str] | None) -> bool:
+    inside = path.rstrip("/").removeprefix("./").removeprefix("lib/")
+    return path.startswith("/") or files is None or any(f"{file}/".startswith(f"{inside}/") for file in files)
 
 
 def _gpu(nodes: Nodes, at: At) -> Iterator[Problem]:

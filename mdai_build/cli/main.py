@@ -20,6 +20,7 @@ import click
 from mdai_build import __version__
 from mdai_build.cli.baking import bake_command
 from mdai_build.cli.developing import dev_command
+from mdai_build.cli.explaining import explain_command
 from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
@@ -217,6 +218,7 @@ cli.add_command(run_command)
 cli.add_command(dev_command)
 cli.add_command(lock_command)
 cli.add_command(inspect_command)
+cli.add_command(explain_command)
 
 
 def main() -> NoReturn:
