@@ -82,7 +82,7 @@ def bake_command(
         print_by_model(refused)
         sys.exit(refused.exit_code)
     with Progress() as progress:
-        report = bake_models(models, settings, asked, progress.tell)
+        report = bake_models(models, settings, asked, progress)
     if as_json:
         print_json(bake_as_json(report))
     print_bake(report, to_stderr=as_json)

@@ -21,6 +21,7 @@ from mdai_build import __version__
 from mdai_build.cli.baking import bake_command
 from mdai_build.cli.developing import dev_command
 from mdai_build.cli.explaining import explain_command
+from mdai_build.cli.github import annotate, on_github
 from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
@@ -73,6 +74,9 @@ class DefaultsToBuild(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise _ReaderLeftError from None
+        except MdaiBuildError as failure:
+            annotate(failure.problems, failure.warnings)
+            raise
 
 
 @click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,6 +115,7 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
         print_json({"exit_code": 0, **summary(checked)})
     else:
         print_checked(summary(checked), checked.warnings)
+    annotate((), checked.warnings)
 
 
 @cli.command()
@@ -185,13 +190,15 @@ def build(
             model,
             settings,
             BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
-            progress.tell,
+            progress,
             progress.tell_check,
         )
     if as_json:
         print_json(report_as_json(report))
     print_report(report, to_stderr=as_json)
     write_junit(junit, lambda: junit_xml(report))
+    smoke = report.smoke
+    annotate(smoke.problems if smoke else (), (*report.warnings, *(smoke.warnings if smoke else ())))
     sys.exit(report.exit_code)
 
 
@@ -207,7 +214,7 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
 
     settings = read_settings(options)
     with Progress() as progress:
-        count = collect_wheels(model, settings, folder, progress.tell)
+        count = collect_wheels(model, settings, folder, progress)
     click.echo(f"{folder} holds {count} wheels; build without a network with: ", nl=False, err=True)
     click.echo(f"mdai-build build {model} --wheels {folder} --network none", err=True)
 
@@ -225,6 +232,12 @@ def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    with on_github():
+        _run()
+    sys.exit(0)
+
+
+def _run() -> None:
     as_json = "--json" in sys.argv
     try:
         cli(standalone_mode=False)
@@ -256,7 +269,6 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
         sys.exit(INTERRUPTED)
-    sys.exit(0)
 
 
 def _drop_output() -> None:

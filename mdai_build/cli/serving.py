@@ -50,9 +50,9 @@ def test_command(
     trial = Trial(samples, scope, out)
     with Progress() as progress:
         if local:
-            outcome = test_local(bundle, python or "python3", settings, trial, progress.tell, progress.tell_check)
+            outcome = test_local(bundle, python or "python3", settings, trial, progress, progress.tell_check)
         else:
-            progress.tell("starting the image for the smoke test")
+            progress("starting the image for the smoke test")
             outcome = test_image(target, settings, trial, progress.tell_check)
     exit_code = 0 if outcome.smoke.passed else 7
     if as_json:
