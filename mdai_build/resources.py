@@ -26,7 +26,10 @@ def runtime_folder() -> Path:
 
 @cache
 def resources_digest() -> str:
-    """SHA-256 of all that an image is made from besides its plan: templates, pins, and what runs inside it."""
+    """SHA-256 of all that an image is made from besides its plan: templates, pins, and what runs inside it.
+
+    What `init` writes is no part of any image.
+    """
     digest = hashlib.sha256()
     pins = resource("base_images")
     files = {file.name: file for file in pins.glob("*.txt")}
@@ -37,7 +40,8 @@ def resources_digest() -> str:
         ("runtime", runtime_folder()),
     ):
         found = (file for file in folder.rglob("*") if file.suffix in (".j2", ".txt", ".py"))
-        files |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in found}
+        paths = {file.relative_to(folder).as_posix(): file for file in found}
+        files |= {f"{name}/{path}": file for path, file in paths.items() if not path.startswith("init/")}
     for name in sorted(files):
         digest.update(f"{name}\0{hashlib.sha256(files[name].read_bytes()).hexdigest()}\0".encode())
     return digest.hexdigest()

@@ -157,10 +157,11 @@ def load_settings(
     options: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    look_for_file: bool = True,
 ) -> Settings:
     """The settings in force for a run started in `folder` (default: the working folder).
 
-    Options whose value is None count as not given.
+    Options whose value is None count as not given. Without `look_for_file` no settings file is read.
 
     Raises:
         UsageError: a setting is unknown or has a value that it cannot have; all of them at once.
@@ -169,7 +170,7 @@ def load_settings(
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     _take(values, origin, _machine_defaults(environment), "this machine")
-    file = _settings_file(folder or _working_folder())
+    file = settings_file(folder) if look_for_file else None
     if file is not None:
         _take(values, origin, _read_toml(file), str(file))
     for name in Settings.model_fields:
@@ -247,7 +248,9 @@ def _working_folder() -> Path | None:
         return None
 
 
-def _settings_file(folder: Path | None) -> Path | None:
+def settings_file(folder: Path | None = None) -> Path | None:
+    """The settings file that counts for a run started in `folder` (default: the working folder), if there is one."""
+    folder = folder or _working_folder()
     if folder is None:
         return None
     for place in (folder, *folder.parents):

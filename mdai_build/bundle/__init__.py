@@ -10,10 +10,11 @@ from mdai_build.bundle.model import Bundle, Limits, Member, UnpackedBundle, Unpa
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.read import read_bundle
 from mdai_build.bundle.unpack import unpack_bundle
-from mdai_build.bundle.weights import check_weights
+from mdai_build.bundle.weights import WEIGHT_SUFFIXES, check_weights
 
 __all__ = [
     "SMOKE_FILE",
+    "WEIGHT_SUFFIXES",
     "Bundle",
     "Limits",
     "Member",

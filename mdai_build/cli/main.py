@@ -19,7 +19,9 @@ import click
 
 from mdai_build import __version__
 from mdai_build.cli.baking import bake_command
+from mdai_build.cli.beginning import init_command
 from mdai_build.cli.developing import dev_command
+from mdai_build.cli.examining import doctor_command
 from mdai_build.cli.explaining import explain_command
 from mdai_build.cli.github import annotate, on_github
 from mdai_build.cli.inspecting import inspect_command
@@ -226,6 +228,8 @@ cli.add_command(dev_command)
 cli.add_command(lock_command)
 cli.add_command(inspect_command)
 cli.add_command(explain_command)
+cli.add_command(init_command)
+cli.add_command(doctor_command)
 
 
 def main() -> NoReturn:

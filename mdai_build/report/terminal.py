@@ -280,6 +280,11 @@ def _print_place(on: Console, where: Location, style: str) -> None:
         on.print(caret, soft_wrap=True)
 
 
+def clean_path(path: Path) -> str:
+    """A path as it can be shown."""
+    return clean_line(str(path))
+
+
 def clean_line_keeping_indent(source: str) -> str:
     """A source line as it is, with tabs as four spaces and nothing in it that a terminal obeys."""
     line = clean(source.rstrip("\r\n").expandtabs(4)).replace("\n", " ")
