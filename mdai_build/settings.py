@@ -76,6 +76,12 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_cache_path("mdai-build")),
         description="where unpacked bundles, build contexts and reports are kept",
     )
+    keep_days: float = Field(
+        30.0, ge=0, description="how many days an unpacked bundle and its pictures are kept since they were last used"
+    )
+    keep_bytes: int = Field(
+        50 * 1024**3, ge=0, description="how much unpacked bundles may take, such as 20g; the oldest go first"
+    )
     engine_folder: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_path("mdai-build")) / "engine",
         description="folder of the private engine that `make engine` starts",
@@ -113,7 +119,7 @@ class Settings(BaseModel):
         extra = ",mode=max,compression=zstd,oci-mediatypes=true" if info.field_name == "cache_to" else ""
         return tuple(word if "=" in word else f"type=registry,ref={word}{extra}" for word in words)
 
-    @field_validator("memory", mode="before")
+    @field_validator("memory", "keep_bytes", mode="before")
     @classmethod
     def _read_size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value

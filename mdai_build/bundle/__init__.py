@@ -5,6 +5,7 @@ store; `check_entry_point` reads mdai_deploy.py without importing it.
 """
 
 from mdai_build.bundle.entry_point import check_entry_point
+from mdai_build.bundle.forget import Forgotten, Keep, forget_bundles
 from mdai_build.bundle.layout import SMOKE_FILE, missing_file
 from mdai_build.bundle.model import Bundle, Limits, Member, UnpackedBundle, UnpackedFile
 from mdai_build.bundle.names import shown, slug
@@ -16,12 +17,15 @@ __all__ = [
     "SMOKE_FILE",
     "WEIGHT_SUFFIXES",
     "Bundle",
+    "Forgotten",
+    "Keep",
     "Limits",
     "Member",
     "UnpackedBundle",
     "UnpackedFile",
     "check_entry_point",
     "check_weights",
+    "forget_bundles",
     "missing_file",
     "read_bundle",
     "shown",

@@ -20,6 +20,7 @@ import click
 from mdai_build import __version__
 from mdai_build.cli.baking import bake_command
 from mdai_build.cli.beginning import init_command
+from mdai_build.cli.cleaning import clean_command
 from mdai_build.cli.developing import dev_command
 from mdai_build.cli.examining import doctor_command
 from mdai_build.cli.explaining import explain_command
@@ -230,6 +231,7 @@ cli.add_command(inspect_command)
 cli.add_command(explain_command)
 cli.add_command(init_command)
 cli.add_command(doctor_command)
+cli.add_command(clean_command)
 
 
 def main() -> NoReturn:

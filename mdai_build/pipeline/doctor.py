@@ -211,7 +211,11 @@ class _Engine:
 
 def _settings(wrong: MdaiBuildError | None) -> _Found:
     if wrong is not None:
-        return _Found("missing", wrong.problems[0].what, wrong.problems[0])
+        problem = wrong.problems[0]
+        place = str(problem.where) if problem.where else ""
+        variable = place.removeprefix("environment variable ") if place.startswith("environment variable ") else None
+        advice = f"correct it, or: unset {variable}" if variable else f"correct it in {place}"
+        return _Found("missing", problem.what, replace(problem, next_step=problem.next_step or advice))
     file = settings_file()
     given = sorted(name for name in os.environ if name.startswith("MDAI_BUILD_"))
     told = [str(file) if file else f"no {SETTINGS_FILE}", *given]
@@ -332,6 +336,8 @@ def _certificates(settings: Settings) -> _Found:
 def _mend_engine(problem: Problem) -> str | None:
     """The command that mends an engine that does not answer, or lacks a part, on this kind of machine."""
     said = problem.details or ""
+    if problem.code == "engine.none-answers" and os.environ.get("DOCKER_HOST"):
+        return "DOCKER_HOST names an engine that does not answer: start it, or: unset DOCKER_HOST"
     if problem.code == "engine.none-answers" and "permission denied" in said:
         return "sudo usermod -aG docker $USER, then log in anew; or `make engine` in a checkout of mdai-build"
     if problem.code == "engine.none-answers":
