@@ -9,6 +9,7 @@ from mdai_build.bundle.forget import Forgotten, Keep, forget_bundles
 from mdai_build.bundle.layout import SMOKE_FILE, missing_file
 from mdai_build.bundle.model import Bundle, Limits, Member, UnpackedBundle, UnpackedFile
 from mdai_build.bundle.names import shown, slug
+from mdai_build.bundle.own_code import OwnCode
 from mdai_build.bundle.read import read_bundle
 from mdai_build.bundle.unpack import unpack_bundle
 from mdai_build.bundle.weights import WEIGHT_SUFFIXES, check_weights
@@ -21,6 +22,7 @@ __all__ = [
     "Keep",
     "Limits",
     "Member",
+    "OwnCode",
     "UnpackedBundle",
     "UnpackedFile",
     "check_entry_point",

@@ -36,7 +36,7 @@ def start_mistakes(
     if device == "cpu":
         yield from _gpu(nodes, at)
     if files is not None:
-        yield from _relative_paths(nodes, at, files)
+        yield from relative_paths(nodes, at, files)
 
 
 def misspelled_init(model: str, functions: Mapping[str, ast.stmt], at: At) -> Problem | None:
@@ -157,7 +157,7 @@ def _gpu(nodes: Nodes, at: At) -> Iterator[Problem]:
             return
 
 
-def _relative_paths(nodes: Nodes, at: At, files: Collection[str]) -> Iterator[Problem]:
+def relative_paths(nodes: Nodes, at: At, files: Collection[str]) -> Iterator[Problem]:
     """Paths that are right in the model's folder, and are looked for in the work folder."""
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     if any(_name(call) in ("chdir", "getcwd", "cwd") for call in calls):

@@ -85,7 +85,11 @@ def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> No
         *_override_rows(summary["overrides"]),
     ]
     print_facts(on, rows)
-    on.print(Text("nothing is wrong that can be seen without building it", style="green"))
+    if warnings:
+        count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+        on.print(Text(f"{count}; nothing else is wrong that can be seen without building it", style="yellow"))
+    else:
+        on.print(Text("nothing is wrong that can be seen without building it", style="green"))
 
 
 def print_report(report: BuildReport, to_stderr: bool = False) -> None:
@@ -307,4 +311,7 @@ def _caret(where: Location, source: str) -> tuple[int, int] | None:
         start = source.find(last)
         if start >= 0:
             return start, max(1, len(last))
-    return None
+        return None
+    # Nothing more is known than the line: all of it is meant.
+    text = source.strip()
+    return (source.index(text), len(text)) if text else None

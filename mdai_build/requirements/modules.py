@@ -7,17 +7,15 @@ nothing is.
 
 from __future__ import annotations
 
-import ast
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from packaging.utils import canonicalize_name
 
-from mdai_build.bundle import Bundle, shown
+from mdai_build.bundle import Bundle, OwnCode, shown
 from mdai_build.bundle.layout import ENTRY_POINT
-from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.errors import Location, Problem
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
 from mdai_build.requirements.preinstalled import preinstalled
 
@@ -131,38 +129,12 @@ def missing_imports(bundle: Bundle, requirements: Requirements, python: str | No
 
 def _imports(bundle: Bundle) -> dict[str, tuple[str, int, str]]:
     """The modules that the entry point and what it imports of the bundle import, and where each is first."""
-    own: dict[str, list[str]] = {}
-    for member in bundle.members:
-        own.setdefault(member.path.rpartition("/")[2], []).append(member.path)
-    folders = {part for member in bundle.members for part in member.path.split("/")[:-1]}
+    own = OwnCode(bundle)
     found: dict[str, tuple[str, int, str]] = {}
-    waiting, seen = [ENTRY_POINT], {ENTRY_POINT}
-    while waiting:
-        path = waiting.pop()
-        try:
-            text = bundle.read_text(path)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(text)
-        except (BundleError, SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # told elsewhere, or never imported
-        lines = text.splitlines()
-        for name, number in _imported(tree.body):
-            files = own.get(f"{name}.py", [])
-            # Of several with one name it is not known here which is meant.
-            if len(files) == 1 and files[0] not in seen:
-                seen.add(files[0])
-                waiting.append(files[0])
-            if not files and name not in folders and name not in sys.stdlib_module_names:
+    for module in own.modules():
+        lines = module.source.text.splitlines()
+        for name, number in module.imports:
+            if not own.has(name) and name not in sys.stdlib_module_names:
                 source = lines[number - 1] if number <= len(lines) else ""
-                found.setdefault(name, (path, number, shown(source)))
+                found.setdefault(name, (module.source.file, number, shown(source)))
     return found
-
-
-def _imported(body: list[ast.stmt]) -> Iterator[tuple[str, int]]:
-    """The top-level names that these statements import whenever they run: none of `if` and `try`, nor of functions."""
-    for node in body:
-        if isinstance(node, ast.Import):
-            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0], node.lineno
