@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mdai_build.cli.options import json_option, parent_options, print_json, read_settings
+from mdai_build.cli.options import json_option, parent_options, print_json
 
 
 @click.command("doctor")
@@ -19,17 +19,10 @@ def doctor_command(as_json: bool, **options: Any) -> None:
 
     The exit code is 5 when something is missing without which nothing can be built.
     """
-    from mdai_build.errors import UsageError
-    from mdai_build.pipeline.doctor import examine
+    from mdai_build.pipeline.doctor import examine, readable_settings
     from mdai_build.report.health import health_as_json, print_health
-    from mdai_build.settings import load_settings
 
-    wrong = None
-    try:
-        settings = read_settings(options)
-    except UsageError as failure:
-        settings, wrong = load_settings({}, {}, folder=None, look_for_file=False), failure
-    health = examine(settings, wrong)
+    health = examine(*readable_settings(options))
     if as_json:
         print_json(health_as_json(health))
     print_health(health, to_stderr=as_json)

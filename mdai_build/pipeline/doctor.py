@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import ssl
@@ -9,17 +10,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mdai_build.errors import Location, MdaiBuildError, Problem
+from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
 from mdai_build.logins import hide_login
 from mdai_build.parents import support_matrix
 from mdai_build.report.health import Health, HealthCheck, HealthOutcome
 from mdai_build.report.text import size
-from mdai_build.settings import SETTINGS_FILE, Settings, settings_file
+from mdai_build.settings import PREFIX, SETTINGS_FILE, Settings, load_settings, settings_file
 
 if TYPE_CHECKING:
     from mdai_build.engine import Engine
@@ -65,6 +66,24 @@ def examine(settings: Settings, wrong_settings: MdaiBuildError | None = None) ->
     return Health(results, time.monotonic() - begun)
 
 
+def readable_settings(options: Mapping[str, Any]) -> tuple[Settings, UsageError | None]:
+    """The settings in force; where some are wrong, the others, and why."""
+    try:
+        return load_settings(options), None
+    except UsageError as failure:
+        wrong = {problem.where.key for problem in failure.problems if problem.where and problem.where.key}
+        environment = {name: value for name, value in os.environ.items() if name not in _variables(wrong)}
+        given = {name: value for name, value in options.items() if name not in wrong}
+        for from_file in (True, False):
+            with contextlib.suppress(UsageError):
+                return load_settings(given, environment, look_for_file=from_file), failure
+        return load_settings({}, {}, look_for_file=False), failure
+
+
+def _variables(names: Iterable[str]) -> set[str]:
+    return {f"{PREFIX}{name.upper()}" for name in names}
+
+
 class _Running:
     """A check in a thread that nobody waits for once its time is over."""
 
@@ -73,6 +92,7 @@ class _Running:
         self._begun = time.monotonic()
         self._seconds = 0.0
         self._found: _Found | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -82,10 +102,14 @@ class _Running:
         except MdaiBuildError as failure:
             problem = failure.problems[0]
             self._found = _Found("missing", problem.what, problem)
+        except Exception as error:  # noqa: BLE001 - a bug of ours, raised again where it is seen
+            self._error = error
         self._seconds = time.monotonic() - self._begun
 
     def result(self, name: str, deadline: float) -> HealthCheck:
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._error is not None:
+            raise self._error
         if self._found is None:
             problem = Problem(
                 "doctor.late",

@@ -311,7 +311,6 @@ def _caret(where: Location, source: str) -> tuple[int, int] | None:
         start = source.find(last)
         if start >= 0:
             return start, max(1, len(last))
-        return None
     # Nothing more is known than the line: all of it is meant.
     text = source.strip()
     return (source.index(text), len(text)) if text else None

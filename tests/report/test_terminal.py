@@ -53,7 +53,9 @@ def test_a_problem_reads_like_a_compilers(capsys: pytest.CaptureFixture[str], wa
     [
         (Location("f", 1, 5, source="ab  cdef gh"), "    ^^^^"),
         (Location("f", 1, None, "args.threshold", "  threshold: 0.5"), "  ^^^^^^^^^"),
-        (Location("f", 1, None, "absent", "  threshold: 0.5"), ""),
+        (Location("f", 1, None, "absent", "  threshold: 0.5"), "  ^^^^^^^^^^^^^^"),
+        (Location("f", 1, None, None, "numpy=1.2"), "^^^^^^^^^"),
+        (Location("f", 1, None, None, "  "), ""),
         (Location("f", 1, 2, source="\tx = 1"), "    ^"),
         (Location("f", 1, 90, source="short"), "     ^"),
         (Location("f", 1, 6, source="short"), "     ^"),
