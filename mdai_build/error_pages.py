@@ -96,9 +96,9 @@ def errors_page() -> str:
         if page.number[:3] != chapter:
             chapter = page.number[:3]
             lines.append(f"## {_CHAPTERS[chapter]}\n")
-        lines.append(
-            f"### {page.number}: {page.title} {{: #{page.number.lower()} }}\n\n`{page.name}`\n\n{page.cause}\n"
-        )
+        # An anchor that every reader of Markdown takes.
+        lines.append(f'<a id="{page.number.lower()}"></a>\n')
+        lines.append(f"### {page.number}: {page.title}\n\n`{page.name}`\n\n{page.cause}\n")
         lines.append(f"To do: {page.fix}\n")
         if page.example:
             lines.append(f"```python\n{page.example}\n```\n")
