@@ -101,5 +101,5 @@ def errors_page() -> str:
         lines.append(f"### {page.number}: {page.title}\n\n`{page.name}`\n\n{page.cause}\n")
         lines.append(f"To do: {page.fix}\n")
         if page.example:
-            lines.append(f"```python\n{page.example}\n```\n")
+            lines.append(f"```text\n{page.example}\n```\n")
     return "\n".join(lines)
