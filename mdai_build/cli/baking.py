@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mdai_build.cli.github import github
 from mdai_build.cli.options import (
     cache_options,
     check_junit,
@@ -86,5 +87,8 @@ def bake_command(
     if as_json:
         print_json(bake_as_json(report))
     print_bake(report, to_stderr=as_json)
+    if (on := github()) is not None:
+        for model in report.models:
+            on.annotate(model.problems, "error", model.path)
     write_junit(junit, lambda: bake_junit_xml(report))
     sys.exit(report.exit_code)

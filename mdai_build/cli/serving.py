@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mdai_build.cli.github import annotate
 from mdai_build.cli.options import json_option, local_options, print_json, read_settings, smoke_options
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def test_command(
             }
         )
     print_smoke(outcome.smoke, outcome.pictures, outcome.warnings, to_stderr=as_json)
+    annotate(outcome.smoke.problems, (*outcome.warnings, *outcome.smoke.warnings))
     sys.exit(exit_code)
 
 
