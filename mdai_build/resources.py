@@ -44,5 +44,5 @@ def resources_digest() -> str:
 
 
 def _in_image(file: Path) -> bool:
-    """Whether a template has a part in an image; the report's have none."""
-    return file.parent != resource("templates", "report")
+    """Whether a template has a part in an image; those of the report and of `init` have none."""
+    return not any(file.is_relative_to(resource("templates", name)) for name in ("report", "init"))

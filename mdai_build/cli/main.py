@@ -20,7 +20,12 @@ import click
 from mdai_build import __version__
 from mdai_build.cli.asking import predict_command, profile_command
 from mdai_build.cli.baking import bake_command
+from mdai_build.cli.beginning import init_command
+from mdai_build.cli.cleaning import clean_command
 from mdai_build.cli.developing import dev_command
+from mdai_build.cli.examining import doctor_command
+from mdai_build.cli.explaining import explain_command
+from mdai_build.cli.github import annotate, on_github
 from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
@@ -76,6 +81,9 @@ class DefaultsToBuild(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise _ReaderLeftError from None
+        except MdaiBuildError as failure:
+            annotate(failure.problems, failure.warnings)
+            raise
 
 
 @click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
@@ -114,6 +122,7 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
         print_json({"exit_code": 0, **summary(checked)})
     else:
         print_checked(summary(checked), checked.warnings)
+    annotate((), checked.warnings)
 
 
 @cli.command()
@@ -192,7 +201,7 @@ def build(
             model,
             settings,
             BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
-            progress.tell,
+            progress,
             progress.tell_check,
         )
         if report is not None:
@@ -203,6 +212,8 @@ def build(
     print_report(built, to_stderr=as_json)
     tell_report(report)
     write_junit(junit, lambda: junit_xml(built))
+    smoke = built.smoke
+    annotate(smoke.problems if smoke else (), (*built.warnings, *(smoke.warnings if smoke else ())))
     sys.exit(built.exit_code)
 
 
@@ -218,7 +229,7 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
 
     settings = read_settings(options)
     with Progress() as progress:
-        count = collect_wheels(model, settings, folder, progress.tell)
+        count = collect_wheels(model, settings, folder, progress)
     click.echo(f"{folder} holds {count} wheels; build without a network with: ", nl=False, err=True)
     click.echo(f"mdai-build build {model} --wheels {folder} --network none", err=True)
 
@@ -231,12 +242,22 @@ cli.add_command(run_command)
 cli.add_command(dev_command)
 cli.add_command(lock_command)
 cli.add_command(inspect_command)
+cli.add_command(explain_command)
+cli.add_command(init_command)
+cli.add_command(doctor_command)
+cli.add_command(clean_command)
 
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    with on_github():
+        _run()
+    sys.exit(0)
+
+
+def _run() -> None:
     as_json = "--json" in sys.argv
     try:
         cli(standalone_mode=False)
@@ -268,7 +289,6 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
         sys.exit(INTERRUPTED)
-    sys.exit(0)
 
 
 def _drop_output() -> None:

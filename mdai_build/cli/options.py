@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mdai_build.cli.github import MODEL
+
 if TYPE_CHECKING:
     from mdai_build.settings import Settings
 
@@ -26,7 +28,12 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
-model_argument = click.argument("model", type=click.Path(exists=True, path_type=Path))
+def _remember_model(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    context.meta[MODEL] = value
+    return value
+
+
+model_argument = click.argument("model", type=click.Path(exists=True, path_type=Path), callback=_remember_model)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
 junit_option = click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mdai_build.cli.github import annotate
 from mdai_build.cli.options import (
     check_report,
     json_option,
@@ -67,9 +68,9 @@ def test_command(
     page = report or (out / PAGE if out else None)
     with Progress() as progress, page_of_failures(target, report):
         if local:
-            outcome = test_local(bundle, python or "python3", settings, trial, progress.tell, progress.tell_check)
+            outcome = test_local(bundle, python or "python3", settings, trial, progress, progress.tell_check)
         else:
-            progress.tell("starting the image for the smoke test")
+            progress("starting the image for the smoke test")
             outcome = test_image(target, settings, trial, progress.tell_check)
         if page is not None:
             progress.tell("writing the report")
@@ -85,6 +86,7 @@ def test_command(
         )
     print_smoke(outcome.smoke, outcome.pictures, outcome.warnings, to_stderr=as_json)
     tell_report(page)
+    annotate(outcome.smoke.problems, (*outcome.warnings, *outcome.smoke.warnings))
     sys.exit(exit_code)
 
 

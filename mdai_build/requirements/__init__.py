@@ -2,6 +2,7 @@
 
 from mdai_build.requirements.advice import DECIDING, advice
 from mdai_build.requirements.explain import Findings, explain_failure, not_looked_up
+from mdai_build.requirements.guess import Guess, guess_requirements
 from mdai_build.requirements.install import (
     CONSTRAINT_FILE,
     constraint_file,
@@ -44,6 +45,7 @@ __all__ = [
     "RESOLVED_FILE",
     "SOURCE_FILE",
     "Findings",
+    "Guess",
     "Kind",
     "LockFacts",
     "Override",
@@ -56,6 +58,7 @@ __all__ = [
     "built_instead",
     "constraint_file",
     "explain_failure",
+    "guess_requirements",
     "install_file",
     "installer_arguments",
     "lock_arguments",
