@@ -38,6 +38,7 @@ from mdai_build.cli.options import (
     smoke_options,
     write_junit,
 )
+from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
 
@@ -217,6 +218,7 @@ cli.add_command(run_command)
 cli.add_command(dev_command)
 cli.add_command(lock_command)
 cli.add_command(inspect_command)
+cli.add_command(parents_command)
 
 
 def main() -> NoReturn:

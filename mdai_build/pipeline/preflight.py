@@ -216,7 +216,7 @@ def _from_source(
     question: _Question, resolver: Resolver, folder: Path, resolved: Resolved, log: str
 ) -> Iterator[Problem]:
     """Newer versions that an installer takes though they have no wheel; uv passed them over, as it may not build."""
-    command = source_command(question.python, resolver.uv, Path(sys.executable))
+    command = source_command(question.python, resolver.uv, Path(sys.executable), question.requirements.machine)
     for name, found, bound in passed_over(log, resolved):
         (folder / SOURCE_FILE).write_text(source_file(question.requirements, name, found, bound), encoding="utf-8")
         # Offline and without dependencies, so that nothing is fetched, let alone built.

@@ -8,6 +8,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from mdai_build.config import ModelConfig, parse_config
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements import advice, parse_resolved, read_requirements
 from mdai_build.resources import resource
 
@@ -82,9 +83,8 @@ def test_all_that_numpy_2_breaks_is_one_warning(bundle_of) -> None:
 
 def test_the_data_can_be_read() -> None:
     known = yaml.safe_load(resource("base_images", "advice.yaml").read_text(encoding="utf-8"))
-    matrix = yaml.safe_load(resource("base_images", "matrix.yaml").read_text(encoding="utf-8"))
     for row in known["clashes"]:
         assert SpecifierSet(row["versions"]) and SpecifierSet(row["at"])
         assert row["source"].startswith("https://")
     assert all(Version(first) for first in known["numpy_2"].values())
-    assert {cuda for row in known["tensorflow_cuda"] for cuda in row["works"]} <= set(matrix["gpu"])
+    assert {cuda for row in known["tensorflow_cuda"] for cuda in row["works"]} <= set(support_matrix().gpu)
