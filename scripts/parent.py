@@ -209,9 +209,7 @@ def main() -> int:
         action="store_true",
         help="make it only where Google's registry cannot be reached; prints which parent to use: gcp or local",
     )
-    parser.add_argument(
-        "--only-gpu", action="store_true", help="make the one for GPUs alone, from the other one"
-    )
+    parser.add_argument("--only-gpu", action="store_true", help="make the one for GPUs alone, from the other one")
     options = parser.parse_args()
     try:
         if options.unless_google_answers:

@@ -71,7 +71,9 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
     if requirements is not None and parsed is not None and look_up:
         from mdai_build.pipeline.preflight import preflight
 
-        found = attempt(lambda: preflight(bundle, parsed.config, requirements, settings))
+        found = attempt(
+            lambda: preflight(bundle, parsed.config, requirements, settings, parent.cudnn if parent else None)
+        )
         if found is not None:
             warnings.extend(found.warnings)
             wheels_suffice = found.wheels_suffice

@@ -125,9 +125,12 @@ class _Question:
                     target.write(part)
 
 
-def preflight(bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings) -> Preflight:
+def preflight(
+    bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings, cudnn: str | None = None
+) -> Preflight:
     """Whether an installer could meet the requirements, as far as that can be told without building a package.
 
+    `cudnn` is the major version of the parent image's, where it is known.
     An answer that is good is remembered for a day in the cache folder, one that is not never is.
 
     Raises:
@@ -145,7 +148,7 @@ def preflight(bundle: Bundle, config: ModelConfig, requirements: Requirements, s
         elif old := _remembered(memory, _KEPT_SECONDS):
             # A build's steps are not to change because an index does not answer today.
             answer = replace(answer, wheels_suffice=old.wheels_suffice)
-    told = (*answer.warnings, *advice(parse_resolved(answer.text), requirements, config))
+    told = (*answer.warnings, *advice(parse_resolved(answer.text), requirements, config, cudnn))
     return Preflight(told, answer.wheels_suffice)
 
 

@@ -51,7 +51,9 @@ def stage_over(parent: str, stage: str, folder: Path, channel: str = CHANNEL) ->
     settings = {"MDAI_BUILD_PARENT": parent, "MDAI_BUILD_CONDA_CHANNELS": channel, "MDAI_BUILD_OFFLINE": "true"}
     run = run_command(["render", str(MINIMAL), "-o", str(context)], folder, settings, 60)
     assert run.exit_code == 0, run
-    done = _docker("buildx", "build", "--progress=plain", "--no-cache", "--output=type=cacheonly", "--target", stage, str(context))
+    done = _docker(
+        "buildx", "build", "--progress=plain", "--no-cache", "--output=type=cacheonly", "--target", stage, str(context)
+    )
     return f"{done.stdout}{done.stderr}\nended with {done.returncode}"
 
 
