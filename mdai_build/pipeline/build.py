@@ -27,7 +27,7 @@ from mdai_build.pipeline.planning import (
     warnings_of,
     with_resolved,
 )
-from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
+from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
     BASE_DIGEST_LABEL,
     CONTENT_LABEL,
@@ -107,9 +107,10 @@ def build_model(
         for warning in emulated:
             tell(warning.what)
         unpacked, plan = plan_model(checked, settings, tell)
+        planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
-    report = finish(engine, model, built, settings, options, tell, on_check)
+    report = finish(engine, model, built, settings, options, tell, on_check, planned)
     return replace(report, warnings=(*report.warnings, *emulated, *notes), seconds_total=time.monotonic() - begun)
 
 
@@ -137,7 +138,7 @@ def prepare(
         UnavailableError: the parent cannot be had.
     """
     if not _layers_merge(engine, settings):
-        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
+        plan = replace(plan, layers_merge=False, weights_first=weights_cost_more(unpacked, checked.requirements))
     parents = ensure_parents(engine, plan, tell)
     digest = content_digest(plan, [parent.id for parent in parents])
     labels = _parent_labels(parents[0]) if plan.author_dockerfile is None else ()
@@ -218,7 +219,9 @@ def build_prepared(
                 notes.append(note)
                 tell(note.what)
                 plan = replace(
-                    plan_attempt(checked, model.unpacked, settings, attempt), weights_first=plan.weights_first
+                    plan_attempt(checked, model.unpacked, settings, attempt),
+                    layers_merge=plan.layers_merge,
+                    weights_first=plan.weights_first,
                 )
 
 
@@ -248,6 +251,7 @@ def finish(
     options: BuildOptions,
     tell: Tell,
     on_check: Callable[[Check], None],
+    planned: PlanMaker | None = None,
 ) -> BuildReport:
     """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
 
@@ -265,7 +269,9 @@ def finish(
         facts = engine.image(built.image_id)
         if options.test:
             tell("starting the image for the smoke test")
-            outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check)
+            outcome = smoke_test(
+                engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned
+            )
         if outcome is None or outcome.smoke.passed:
             _move_tag(engine, built.image_id, model.tag)
             kept = True
