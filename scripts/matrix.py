@@ -70,17 +70,22 @@ def machine(environment: dict[str, str]) -> dict[str, Any]:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None).parse_args()
+    every = [f"py{python.replace('.', '')}" for python in support_matrix().pythons]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("base_images", nargs="*", help="such as py38; default: all. The records of others stay.")
+    chosen = parser.parse_args().base_images or every
     environment = parent.docker_environment()
-    records = []
+    before = yaml.safe_load(RECORDS.read_text(encoding="utf-8"))["runs"] if RECORDS.exists() else []
+    records = [record for record in before if record["base_image"] not in chosen]
     with tempfile.TemporaryDirectory(prefix="mdai-build-matrix-") as name:
         environment = {**environment, "MDAI_BUILD_CACHE_FOLDER": str(Path(name, "cache"))}
-        for python in support_matrix().pythons:
+        for base_image in chosen:
             for device in ("cpu", "gpu"):
-                record = run(f"py{python.replace('.', '')}", device, Path(name), environment)
+                record = run(base_image, device, Path(name), environment)
                 print(f"{record['base_image']} {device}: {record['outcome']}", file=sys.stderr, flush=True)
                 records.append(record)
                 engine.ask(["docker", "image", "rm", f"{TAG}:{record['base_image']}-{device}"], environment)
+    records.sort(key=lambda record: (every.index(record["base_image"]), record["device_type"]))
     made = {"date": datetime.date.today(), "machine": machine(dict(os.environ) | environment), "runs": records}
     RECORDS.write_text(HEADING + yaml.safe_dump(made, sort_keys=False, width=120), encoding="utf-8")
     return 0 if all(record["outcome"] == "served" for record in records) else 1

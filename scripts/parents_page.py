@@ -1,10 +1,12 @@
-"""Make docs/parents.md from the support matrix and from what was tested: `.venv/bin/python scripts/parents_page.py`.
+"""Make the tables of docs/parents.md from the support matrix and from what was tested.
 
-A test sees to it that the page is as this makes it.
+Run with the project's virtual environment: `.venv/bin/python scripts/parents_page.py`. They stand between comments that
+say so; a test sees to it that they are as this makes them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,23 +18,28 @@ from mdai_build.matrix import CudaRow, ParentImage, SupportMatrix, support_matri
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "parents.md"
 RECORDS = ROOT / "base_images" / "tested.yaml"
-TEXT = ROOT / "docs" / "parents.in.md"
 
 
-def page() -> str:
-    """The page's text: the written part, with its tables in their places."""
+def page(text: str) -> str:
+    """The page's text with its tables made anew.
+
+    Raises:
+        ValueError: a table has no place in it.
+    """
     matrix = support_matrix()
     records = yaml.safe_load(RECORDS.read_text(encoding="utf-8"))
-    text = TEXT.read_text(encoding="utf-8")
     parts = {
         "parents": table(PARENT_HEADINGS, _parent_rows(matrix)),
         "cuda": table(CUDA_HEADINGS, (_cuda_row(matrix, version, row) for version, row in matrix.gpu.items())),
-        "problems": "\n".join(f"- {line}" for line in _problems(matrix)),
+        "problems": "\n".join(f"- {line}" for line in _problems(matrix) if line),
         "tested": "\n".join((_tested_on(records), "", table(TESTED_HEADINGS, _tested_rows(records)))),
         "sources": "\n".join(f"- {name}: {source}" for name, source in matrix.sources.items()),
     }
     for name, part in parts.items():
-        text = text.replace(f"<!-- {name} -->", part)
+        place = re.compile(rf"(<!-- begin {name}, .*? -->\n).*?(<!-- end {name} -->)", re.S)
+        text, count = place.subn(lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", text)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"the page has {count} places for {name}")
     return text
 
 
@@ -95,7 +102,8 @@ def _problems(matrix: SupportMatrix) -> Iterator[str]:
     yield from (f"`{matrix.cpu.google.image}`: {each}" for each in matrix.cpu.google.problems)
     for version, row in matrix.gpu.items():
         yield from (f"CUDA {version}: {each}" for each in row.problems)
-        yield from (f"`{row.slim.image}`: {each}" for each in (row.slim.problems if row.slim else ()))
+        if row.slim:
+            yield f"`{row.slim.image}`: {'; '.join(row.slim.problems)}" if row.slim.problems else ""
 
 
 def _tested_on(records: dict[str, Any]) -> str:
@@ -113,4 +121,4 @@ def _tested_rows(records: dict[str, Any]) -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

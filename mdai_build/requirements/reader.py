@@ -15,6 +15,7 @@ from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import hints
 from mdai_build.requirements.forms import Forms
 from mdai_build.requirements.install import is_pinned
+from mdai_build.requirements.knowledge import first_version
 from mdai_build.requirements.lines import LogicalLine, build_option, decode, logical_lines
 from mdai_build.requirements.local import LocalFiles
 from mdai_build.requirements.lock import (
@@ -292,10 +293,12 @@ class _Reading:
 
     def _local_versions(self) -> None:
         """`torch==1.7.1+cu101`: the public index has no version with a `+` (PEP 440, local version identifiers)."""
-        if any(not option.startswith("--no-") for option in self._options.lines if " " in option):
-            return
+        has_page = any(not option.startswith("--no-") for option in self._options.lines if " " in option)
         for line in self._lines:
             if line.kind != "index" or not line.applies or not is_pinned(line) or "+" not in line.specifier:
+                continue
+            self._too_old_for_python(line)
+            if has_page:
                 continue
             page = "https://download.pytorch.org/whl/torch_stable.html"
             pytorch = line.name in ("torch", "torchvision", "torchaudio")
@@ -307,6 +310,22 @@ class _Reading:
                 ),
                 Location(line.file, line.line, source=line.text),
             )
+
+    def _too_old_for_python(self, line: Requirement) -> None:
+        """`torch==1.6.0+cu101` on Python 3.9: PyTorch's own page has a version's builds for the Pythons of its time."""
+        python = self._target.python
+        first = first_version(line.name or "", python) if python else None
+        version = line.specifier.lstrip("= ").partition("+")[0]
+        if first is None or python is None or Version(version) >= Version(first):
+            return
+        self._warn(
+            Refusal(
+                "too-old-for-python",
+                f"there is no build of {line.name} {version} for Python {python}: {first} is the first that has one",
+                next_step=f"take {first} or newer, or the base_image of an older Python",
+            ),
+            Location(line.file, line.line, source=line.text),
+        )
 
     def _warn_glibc(self, path: str, where: Location) -> None:
         minor = newer_glibc(posixpath.basename(path), self._target)

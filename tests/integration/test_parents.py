@@ -151,3 +151,44 @@ def build(folder: Path, cache_folder: Path, settings: dict[str, str], *words: st
     work = folder / "run"
     work.mkdir()
     return run_command(["build", str(model), "--json", *words], work, environment, 300)
+
+
+def test_a_pinned_parent_stays_what_it_is(engine: docker.DockerClient, registry: str, tmp_path: Path) -> None:
+    from mdai_build.engine import connect, ensure_parent
+    from mdai_build.parents import resolved_reference
+    from mdai_build.settings import load_settings
+
+    name = f"{registry}/ours/base:1"
+
+    def push(content: str) -> None:
+        (tmp_path / "Dockerfile").write_text(f'FROM scratch\nLABEL content="{content}"\nCOPY Dockerfile /\n')
+        for words in (("buildx", "build", "--load", "--tag", name, str(tmp_path)), ("push", name)):
+            done = _docker(*words)
+            assert done.returncode == 0, done.stderr
+
+    push("first")
+    place = tmp_path / "pin"
+    place.mkdir()
+    run = run_command(["parents", "pin", name, f"{registry}/ours/none:1", "--json"], place, {}, 60)
+    assert (run.exit_code, run.left) == (0, ("parents.lock",)), run
+    told = json.loads(run.stdout)
+    assert list(told["pins"]) == [name] and "ours/none:1" in told["warnings"][0]["what"]
+
+    push("second")
+    settings = load_settings({}, {}, place / "work")
+    reference = resolved_reference(name, settings)
+    assert reference == f"{registry}/ours/base@{told['pins'][name]}"
+    engine.api.remove_image(name)
+    found = connect(load_settings().engine_folder)
+    facts = ensure_parent(found, reference, lambda text: None, "linux/amd64")
+    assert (facts.labels["content"], facts.digest, facts.platform) == ("first", told["pins"][name], "linux/amd64")
+    found.client.close()
+    engine.api.remove_image(facts.id)
+
+
+def test_a_platform_that_the_engine_has_nothing_of_is_told(tmp_path: Path, cache_folder: Path) -> None:
+    settings = {"MDAI_BUILD_PARENT": "mdai-build/parent:local-cpu", "MDAI_BUILD_PLATFORM": "linux/arm64"}
+    run = build(tmp_path, cache_folder, settings)
+    assert run.exit_code == 5, run
+    (problem,) = json.loads(run.stdout)["problems"]
+    assert "is for linux/amd64, not for linux/arm64" in problem["what"]
