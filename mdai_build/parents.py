@@ -60,7 +60,7 @@ def choose_parent(config: ModelConfig, settings: Settings, today: datetime.date 
     if settings.parent == "local":
         return _local_parent(config)
     if settings.parent == "slim":
-        return _slim_parent(config, settings)
+        return _slim_parent(config, settings, today)
     if settings.parent != "gcp":
         return Parent(
             kind="reference",
@@ -132,7 +132,7 @@ def _google_parent(config: ModelConfig, settings: Settings, today: datetime.date
     )
 
 
-def _slim_parent(config: ModelConfig, settings: Settings) -> Parent:
+def _slim_parent(config: ModelConfig, settings: Settings, today: datetime.date) -> Parent:
     matrix = support_matrix()
     if config.device_type == "cpu":
         image: ParentImage | None = matrix.cpu.slim
@@ -156,7 +156,7 @@ def _slim_parent(config: ModelConfig, settings: Settings) -> Parent:
         cuda=config.cuda_version,
         conda_channels=settings.conda_channels,
         why="the maintained equivalent of Google's parent, to which micromamba brings the environment",
-        warnings=tuple(_kernel_warnings(config)),
+        warnings=(*_patch_warnings(image, settings, today), *_kernel_warnings(config)),
         micromamba=resolved_reference(matrix.micromamba.image, settings),
         cudnn=image.cudnn,
     )
@@ -225,6 +225,16 @@ def _age_warnings(image: ParentImage, slim: ParentImage | None, today: datetime.
         next_step=f"{instead}keep a copy in a registry of yours (setting parent_registry) and pin it "
         "(mdai-build parents pin), or ask for a newer cuda_version",
     )
+
+
+def _patch_warnings(image: ParentImage, settings: Settings, today: datetime.date) -> Iterator[Problem]:
+    if image.patched_until and image.patched_until < today and image.image not in settings.parent_replacements:
+        yield Problem(
+            code="parents.unpatched",
+            what=f"the parent image {image.image} has had no patches since {image.patched_until}",
+            where=_CONFIG_CUDA,
+            next_step="ask for a newer cuda_version if the model can do with one",
+        )
 
 
 def _kernel_warnings(config: ModelConfig) -> Iterator[Problem]:

@@ -293,7 +293,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.disk-full",
-                what=f"the disk of the engine is full; it was at this step: {name}",
+                what=f"the disk of the engine is full; it was at this step: {_cut(name)}",
                 next_step="see `docker system df`; `docker builder prune` frees what the build cache holds",
                 details=log,
             )
@@ -302,7 +302,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.login-refused",
-                what=f"a server asked for a login that it was not given, or refused it: {name}",
+                what=f"a server asked for a login that it was not given, or refused it: {_cut(name)}",
                 expected=f"an answer; the log says: {found.group(0)}",
                 next_step="give it in a file that the setting netrc names, or in the address in index_url or proxies",
                 details=log,
@@ -312,7 +312,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.no-network",
-                what=f"the network failed during this step of the build: {name}",
+                what=f"the network failed during this step of the build: {_cut(name)}",
                 expected=f"an answer; the log says: {found.group(0)}",
                 next_step="check the network, and the settings index_url, proxies and ca_bundle",
                 details=log,

@@ -112,6 +112,12 @@ def test_slim_is_an_image_of_the_same_cuda_and_micromamba(cuda: str) -> None:
     assert f"-cudnn{parent.cudnn}-" in parent.reference or "-cudnn-" in parent.reference
 
 
+def test_a_slim_parent_without_patches_says_so() -> None:
+    late = datetime.date(2026, 1, 1)
+    assert codes(choose(GPU.format("11.3"), late, parent="slim")) == ["parents.unpatched"]
+    assert codes(choose(GPU.format("12.4"), late, parent="slim")) == []
+
+
 def test_a_cuda_without_a_slim_parent_says_what_there_is() -> None:
     with pytest.raises(BundleError, match="removed its images") as failure:
         choose(GPU.format("10.1"), parent="slim")
