@@ -23,7 +23,7 @@ def ensure_parent(
     facts = engine.image(reference)
     if facts is not None and platform in (None, facts.platform):
         return facts
-    if facts is not None and not facts.digest:
+    if facts is not None and (not facts.digest or reference.startswith("mdai-build/")):
         raise UnavailableError(
             Problem(
                 code="engine.other-platform",

@@ -131,9 +131,9 @@ def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFac
 
 
 def emulation_warning(engine: Engine, settings: Settings) -> tuple[Problem, ...]:
-    """What whoever builds on another kind of machine than the image is for should know."""
+    """What whoever builds on another kind of machine than the image is for should know. A builder may be elsewhere."""
     own = engine.platform()
-    if own == settings.platform:
+    if own == settings.platform or settings.builder is not None:
         return ()
     return (
         Problem(
