@@ -38,7 +38,7 @@ engine-down: ## stop the private engine; its images stay
 	@$(ENGINE) stop
 
 .PHONY: parent
-parent: setup engine ## make the local parent image, unless it is up to date
+parent: setup engine ## make the local parent images, unless they are up to date
 	@$(BIN)/python scripts/parent.py
 
 .PHONY: lint

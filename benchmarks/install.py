@@ -22,7 +22,7 @@ from mdai_build.context import write_context, write_resolved
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.engine import connect
 from mdai_build.engine.connection import Engine
-from mdai_build.parents import support_matrix
+from mdai_build.matrix import support_matrix
 from mdai_build.pipeline.check import check_model
 from mdai_build.pipeline.planning import plan_model
 from mdai_build.settings import load_settings
@@ -97,7 +97,7 @@ def told(seconds: list[float], parts: list[dict[str, float]]) -> str:
 def empty_caches(engine: Engine, names: Iterable[str]) -> None:
     """Empties cache mounts, so that rounds are alike and nothing stays on the engine's disk."""
     steps = [f"RUN --mount=type=cache,id={name},target=/c find /c -mindepth 1 -delete\n" for name in names]
-    dockerfile = f"FROM {support_matrix()['local']['image']}\n" + "".join(steps)
+    dockerfile = f"FROM {support_matrix().local.cpu.image}\n" + "".join(steps)
     command = engine.command("buildx", "build", "--quiet", "--no-cache", "--output=type=cacheonly", "-")
     subprocess.run(
         command, input=dockerfile, env=dict(engine.environment.values), capture_output=True, text=True, check=True

@@ -20,6 +20,7 @@ from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, name_last_stage
 from mdai_build.errors import Location, Problem, RequirementsError, UsageError
+from mdai_build.matrix import Platform
 from mdai_build.parents import Parent
 from mdai_build.requirements import (
     Requirement,
@@ -36,6 +37,9 @@ from mdai_build.settings import Settings
 LABEL_PREFIX = "io.mdai-build."
 CONTENT_LABEL = LABEL_PREFIX + "content"
 """On an image that `build` made: the `content_digest` that it was made from."""
+BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
+PARENT_ID_LABEL = LABEL_PREFIX + "parent.id"
+"""On an image that `build` made: which parent it starts from, by the digest in a registry and by the engine's id."""
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"
 SBOM_FILE = "/opt/mdai/sbom.cdx.json"
 """Where an image says what is installed in it; a label names the place."""
@@ -114,6 +118,8 @@ class BuildPlan:
     labels: tuple[tuple[str, str], ...]
     lock_preferences: str | None = None
     """For `mdai-build lock`: the versions to take where they fit."""
+    platform: Platform = "linux/amd64"
+    """What the image runs on."""
 
     @property
     def takes_resolved(self) -> bool:
@@ -128,7 +134,8 @@ class BuildPlan:
     @property
     def cache(self) -> str:
         """Name of pip's cache: a package built on one parent may not run on another's C library."""
-        return re.sub(r"[^A-Za-z0-9]+", "-", self.parent.reference)
+        other = "" if self.platform == "linux/amd64" else f"-{self.platform}"
+        return re.sub(r"[^A-Za-z0-9]+", "-", f"{self.parent.reference}{other}")
 
     @property
     def packages_cache(self) -> str:
@@ -209,6 +216,7 @@ def make_plan(
         wheels=settings.wheels is not None,
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),
+        platform=settings.platform,
     )
 
 
@@ -308,13 +316,16 @@ def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tu
 
 def _check_settings(parent: Parent, settings: Settings) -> None:
     problems = []
-    if not _IMAGE_REFERENCE.fullmatch(parent.reference):
+    references = [parent.reference, *([parent.micromamba] if parent.micromamba else [])]
+    for reference in references:
+        if _IMAGE_REFERENCE.fullmatch(reference):
+            continue
         problems.append(
             Problem(
                 code="plan.no-image-reference",
-                what=f"{parent.reference!r} is not an image reference",
+                what=f"{reference!r} is not an image reference",
                 where=Location("settings", key="parent"),
-                expected="`gcp`, `local`, or a reference such as debian:12 or registry.example/base@sha256:…",
+                expected="`gcp`, `slim`, `local`, or a reference such as debian:12 or registry.example/base@sha256:…",
             )
         )
     for key, urls in {

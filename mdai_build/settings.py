@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.logins import Login, hide_login, take_login
+from mdai_build.matrix import Platform
 
 SETTINGS_FILE = "mdai-build.toml"
+PINS_FILE = "parents.lock"
+"""Beside the settings file or in the working folder: digests of parent images, a table `parent_pins` in TOML."""
 PREFIX = "MDAI_BUILD_"
 _OPTIONS = {"build_network": "network"}
 """Settings whose option has a shorter name."""
@@ -36,10 +40,22 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    parent: str = Field("gcp", description="the parent image: `gcp`, `local`, or any image reference")
+    parent: str = Field("gcp", description="the parent image: `gcp`, `slim`, `local`, or any image reference")
     parent_registry: str = Field(
         "gcr.io/deeplearning-platform-release", description="registry or mirror of Google's parent images"
     )
+    parent_mirrors: dict[str, str] = Field(
+        default_factory=dict,
+        description="where parent images come from: the begin of a reference, and what it becomes",
+    )
+    parent_replacements: dict[str, str] = Field(
+        default_factory=dict, description="images to use in place of parents: the name of a parent, and the other image"
+    )
+    parent_pins: dict[str, str] = Field(
+        default_factory=dict,
+        description="digests of parent images, by name; `mdai-build parents pin` writes parents.lock",
+    )
+    platform: Platform = Field("linux/amd64", description="what the image runs on: linux/amd64 or linux/arm64")
     conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
     index_url: str | None = Field(None, description="package index instead of the default one")
     extra_index_urls: tuple[str, ...] = Field((), description="further package indexes")
@@ -109,6 +125,23 @@ class Settings(BaseModel):
     def _split_words(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("parent_mirrors", "parent_replacements", "parent_pins", mode="before")
+    @classmethod
+    def _read_pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [word.partition("=") for word in value.split()]
+        if not all(before and after for before, _, after in pairs):
+            raise ValueError("must be pairs BEFORE=AFTER, apart by spaces")
+        return {before: after for before, _, after in pairs}
+
+    @field_validator("parent_pins")
+    @classmethod
+    def _digests(cls, value: dict[str, str]) -> dict[str, str]:
+        if not all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in value.values()):
+            raise ValueError("a digest is sha256: and 64 digits")
+        return value
+
     @field_validator("cache_from", "cache_to", mode="before")
     @classmethod
     def _read_caches(cls, value: Any, info: ValidationInfo) -> Any:
@@ -176,6 +209,10 @@ def load_settings(
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     _take(values, origin, _machine_defaults(environment), "this machine")
+    folder = folder or _working_folder()
+    pins = _pins_file(folder) if look_for_file else None
+    if pins is not None:
+        _take(values, origin, _read_toml(pins), str(pins))
     file = settings_file(folder) if look_for_file else None
     if file is not None:
         _take(values, origin, _read_toml(file), str(file))
@@ -263,6 +300,22 @@ def settings_file(folder: Path | None = None) -> Path | None:
         if (place / SETTINGS_FILE).is_file():
             return place / SETTINGS_FILE
     return None
+
+
+def pins_file(folder: Path | None = None) -> Path:
+    """Where the digests of parents are kept, or would be, for a run started in `folder` (default: the working folder).
+
+    Beside the settings file where there is one.
+    """
+    folder = folder or _working_folder() or Path()
+    settings = settings_file(folder)
+    return _pins_file(folder) or (settings.parent if settings else folder) / PINS_FILE
+
+
+def _pins_file(folder: Path | None) -> Path | None:
+    settings = settings_file(folder)
+    places = [settings.parent if settings else folder, folder]
+    return next((place / PINS_FILE for place in places if place and (place / PINS_FILE).is_file()), None)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from mdai_build.cli.options import (
     tell_report,
     write_junit,
 )
+from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
 
@@ -246,6 +247,7 @@ cli.add_command(explain_command)
 cli.add_command(init_command)
 cli.add_command(doctor_command)
 cli.add_command(clean_command)
+cli.add_command(parents_command)
 
 
 def main() -> NoReturn:

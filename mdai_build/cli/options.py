@@ -44,8 +44,12 @@ report_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page (HTML) with all of it, pictures too.",
 )
+parent_option = click.option(
+    "--parent", metavar="gcp|slim|local|REF", help="The parent image; default: Google's (gcp). See `parents list`."
+)
 parent_options = together(
-    click.option("--parent", metavar="gcp|local|REF", help="The parent image; default: Google's (gcp)."),
+    parent_option,
+    click.option("--platform", metavar="OS/ARCH", help="What the image runs on: linux/amd64 (default) or linux/arm64."),
     click.option("--cache-folder", type=click.Path(path_type=Path, file_okay=False), help="Where we keep our cache."),
 )
 look_up_option = click.option(

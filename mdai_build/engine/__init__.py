@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
-    from mdai_build.engine.connection import Engine, connect, require_image
+    from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image
     from mdai_build.engine.container import RunOptions, end_work, require_local, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
-    "connection": ("Engine", "connect", "require_image"),
+    "connection": ("Engine", "ImageFacts", "connect", "require_image"),
     "container": ("RunOptions", "end_work", "require_local", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
@@ -45,6 +45,7 @@ __all__ = [
     "Engine",
     "FolderWatch",
     "ImageDetails",
+    "ImageFacts",
     "Layer",
     "LocalServer",
     "Pushed",

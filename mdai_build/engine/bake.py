@@ -94,6 +94,7 @@ def _target(request: BuildRequest) -> dict[str, Any]:
         "args": {name: None for name, _ in request.proxies},  # taken from the environment: a value may hold a password
         "labels": dict(request.labels),
         "network": request.network,
+        "platforms": [request.platform] if request.platform else [],
         "target": request.target,
         "no-cache": request.no_cache,
         "no-cache-filter": list(request.fresh),

@@ -96,6 +96,8 @@ class BuildRequest:
     """Stages that are made anew, whatever the cache holds."""
     output: Path | None = None
     """A folder that gets the files of the stage, in place of an image."""
+    platform: str | None = None
+    """Such as `linux/arm64`; default: what the engine's machine is."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
     """Of the image's layers. A local image gains nothing from it, which takes longer than all else on a large one."""
     repack: bool = False
@@ -235,6 +237,8 @@ def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]
         words.append(f"--no-cache-filter={','.join(request.fresh)}")
     if request.target:
         words.append(f"--target={request.target}")
+    if request.platform:
+        words.append(f"--platform={request.platform}")
     if request.builder:
         words.append(f"--builder={request.builder}")
     if request.network:
@@ -299,7 +303,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.disk-full",
-                what=f"the disk of the engine is full; it was at this step: {name}",
+                what=f"the disk of the engine is full; it was at this step: {_cut(name)}",
                 next_step="see `docker system df`; `docker builder prune` frees what the build cache holds",
                 details=log,
             )
@@ -308,7 +312,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.login-refused",
-                what=f"a server asked for a login that it was not given, or refused it: {name}",
+                what=f"a server asked for a login that it was not given, or refused it: {_cut(name)}",
                 expected=f"an answer; the log says: {found.group(0)}",
                 next_step="give it in a file that the setting netrc names, or in the address in index_url or proxies",
                 details=log,
@@ -318,7 +322,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.no-network",
-                what=f"the network failed during this step of the build: {name}",
+                what=f"the network failed during this step of the build: {_cut(name)}",
                 expected=f"an answer; the log says: {found.group(0)}",
                 next_step="check the network, and the settings index_url, proxies and ca_bundle",
                 details=log,
@@ -336,7 +340,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     return BuildFailedError(
         Problem(
             code="engine.step-failed",
-            what=f"this step of the build failed: {name}\n{line_that_matters(log)}".strip(),
+            what=f"this step of the build failed: {_cut(name)}\n{line_that_matters(log)}".strip(),
             next_step=next((advice for words, advice in _ADVICE.items() if words in f"{name}\n{log}"), None),
             details=log,
         )
@@ -362,7 +366,25 @@ def _unreadable(found: re.Match[str], said: list[str], author_line: int) -> Bund
     )
 
 
+def _cut(step: str) -> str:
+    """A step's name, short enough to be a sentence's end; its log says the rest."""
+    return step if len(step) <= _LONGEST_NAME else f"{step[:_LONGEST_NAME].rstrip()} …"
+
+
+_LONGEST_NAME = 160
 _ADVICE = {
+    "-linux-musl": "this Python is made for musl, the C library of Alpine, which the wheels of numpy and its kind do "
+    "not run on: begin .mdai/Dockerfile with an image of Debian or Ubuntu, such as python:3.10-slim",
+    "that are here: none of": "name a parent that has conda; or let micromamba come to this one: --parent slim, and "
+    "this image in place of the slim parent (setting parent_replacements)",
+    "Terms of Service have not been accepted": "take packages from conda-forge, which asks for none (setting "
+    "conda_channels); for a channel of Anaconda's, accept its terms in a parent image of your own",
+    "Unable to locate package libgl1": "this parent's apt has no package with libGL any more: take a newer parent, or "
+    "its maintained equivalent, --parent slim",
+    "exec format error": "this engine's machine cannot run programs of that architecture: install an emulator for it "
+    "(binfmt), or build for the machine's own with --platform",
+    "/bin/sh: no such file": "the image that .mdai/Dockerfile ends with has no shell: begin with a fuller one, such as "
+    "python:3.10-slim",
     "-m pip --version": "the image that .mdai/Dockerfile ends with needs a `python3` from 3.7 to 3.13, with pip",
     "failed to calculate checksum": "paths in COPY and ADD begin at the folder that holds .mdai, as in "
     "COPY .mdai/requirements.txt /tmp/",

@@ -27,6 +27,8 @@ from mdai_build.engine.process import Environment, run_quietly
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
 
 OLDEST_ENGINE = 23
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What OCI calls the machines of `uname`."""
 _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
 
@@ -39,6 +41,10 @@ class ImageFacts:
     size_bytes: int
     tags: tuple[str, ...]
     labels: dict[str, str]
+    platform: str = ""
+    """Such as `linux/amd64`."""
+    digest: str | None = None
+    """Of its manifest in a registry; None for an image that has never been in one."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Engine:
             size_bytes=attributes["Size"],
             tags=tuple(attributes.get("RepoTags") or ()),
             labels=dict((attributes.get("Config") or {}).get("Labels") or {}),
+            platform=f"{attributes.get('Os', '')}/{attributes.get('Architecture', '')}",
+            digest=next((name.partition("@")[2] for name in attributes.get("RepoDigests") or () if "@" in name), None),
         )
 
     def image_labelled(self, name: str, value: str) -> ImageFacts | None:
@@ -84,6 +92,22 @@ class Engine:
         with engine_words():
             info: dict[str, Any] = self.client.api.info()
         return Capacity(cores=int(info["NCPU"]), memory=int(info["MemTotal"]))
+
+    def platform(self) -> str:
+        """What its machine runs without emulation, such as `linux/arm64`."""
+        with engine_words():
+            info: dict[str, Any] = self.client.api.info()
+        machine = str(info.get("Architecture", ""))
+        return f"{info.get('OSType', 'linux')}/{_ARCHITECTURES.get(machine, machine)}"
+
+    def digest_in_registry(self, reference: str) -> str:
+        """The digest of the manifest that a registry has for a reference now; nothing is pulled.
+
+        Raises:
+            UnavailableError: the registry does not answer or has no such image.
+        """
+        with engine_words():
+            return str(self.client.images.get_registry_data(reference).id)
 
     def has_containerd_store(self) -> bool:
         """Whether images are kept by containerd, as they are pushed, and not unpacked by the engine itself."""

@@ -10,14 +10,27 @@ from mdai_build.errors import Problem, UnavailableError
 _MIB = 1024 * 1024
 
 
-def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], None]) -> ImageFacts:
+def ensure_parent(
+    engine: Engine, reference: str, on_progress: Callable[[str], None], platform: str | None = None
+) -> ImageFacts:
     """Pulls a parent image that the engine does not hold; `on_progress` is told how far it is.
 
+    `platform` is what the image is to run on, such as `linux/arm64`.
+
     Raises:
-        UnavailableError: it is not there and cannot be pulled.
+        UnavailableError: it is not there, or not for this platform, and cannot be pulled.
     """
-    if (facts := engine.image(reference)) is not None:
+    facts = engine.image(reference)
+    if facts is not None and platform in (None, facts.platform):
         return facts
+    if facts is not None and (not facts.digest or reference.startswith("mdai-build/")):
+        raise UnavailableError(
+            Problem(
+                code="engine.other-platform",
+                what=f"the parent image {reference}, which was made here, is for {facts.platform}, not for {platform}",
+                next_step=f"build for this machine with --platform {facts.platform}, or on another parent",
+            )
+        )
     if reference.startswith("mdai-build/"):
         raise UnavailableError(
             Problem(
@@ -30,7 +43,7 @@ def ensure_parent(engine: Engine, reference: str, on_progress: Callable[[str], N
     try:
         with engine_words():
             layers: dict[str, tuple[int, int]] = {}
-            for event in engine.client.api.pull(repository, tag=tag, stream=True, decode=True):
+            for event in engine.client.api.pull(repository, tag=tag, stream=True, decode=True, platform=platform):
                 if "error" in event:
                     raise _missing(reference, str(event["error"]))
                 detail = event.get("progressDetail") or {}
@@ -58,7 +71,8 @@ def _missing(reference: str, reason: str) -> UnavailableError:
         Problem(
             code="engine.no-parent",
             what=f"the parent image {reference} cannot be had: {reason}",
-            next_step="name a mirror with the setting parent_registry, or build on the local parent: --parent local"
+            next_step="name a mirror with the setting parent_registry, or build on its maintained equivalent (--parent "
+            "slim) or on the local parent (--parent local)"
             if "deeplearning-platform-release" in reference
             else "pull it where its registry can be reached, and bring it with `docker save` and `docker load`",
         )

@@ -32,7 +32,14 @@ from mdai_build.pipeline.build import (
     prepare,
 )
 from mdai_build.pipeline.check import CheckedModel
-from mdai_build.pipeline.planning import check_for_build, plan_model, secrets_of, warnings_of, with_resolved
+from mdai_build.pipeline.planning import (
+    check_for_build,
+    emulation_warning,
+    plan_model,
+    secrets_of,
+    warnings_of,
+    with_resolved,
+)
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import CONTENT_LABEL, BuildPlan
 from mdai_build.report.values import BakeReport, ModelReport
@@ -110,6 +117,8 @@ def bake_models(paths: Iterable[Path], settings: Settings, options: BakeOptions,
     if planned:
         try:
             engine = connect(settings.engine_folder)
+            for warning in emulation_warning(engine, settings):
+                tell(warning.what)
         except MdaiBuildError as failure:
             for model in planned:
                 model.failure = failure

@@ -17,6 +17,7 @@ from mdai_build.pipeline.install import next_attempt
 from mdai_build.pipeline.planning import (
     by_line,
     check_for_build,
+    emulation_warning,
     ensure_parents,
     first_attempt,
     plan_attempt,
@@ -28,8 +29,10 @@ from mdai_build.pipeline.planning import (
 )
 from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
+    BASE_DIGEST_LABEL,
     CONTENT_LABEL,
     LABEL_PREFIX,
+    PARENT_ID_LABEL,
     BuildPlan,
     content_digest,
     weights_cost_more,
@@ -37,7 +40,7 @@ from mdai_build.plan import (
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.engine import BuildRequest, BuildResult, Engine
+    from mdai_build.engine import BuildRequest, BuildResult, Engine, ImageFacts
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check
 
@@ -79,6 +82,8 @@ class Prepared:
     digest: str
     """Of all that goes into the image (`plan.content_digest`), and how its layers are packed."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
+    labels: tuple[tuple[str, str], ...] = ()
+    """What is known of the parent only once the engine has it."""
 
 
 def build_model(
@@ -98,12 +103,15 @@ def build_model(
     tag = asked_tag or normalise_tag(f"{TAG_PREFIX}{checked.bundle.name}")
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
+        emulated = emulation_warning(engine, settings)
+        for warning in emulated:
+            tell(warning.what)
         unpacked, plan = plan_model(checked, settings, tell)
         planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
     report = finish(engine, model, built, settings, options, tell, on_check, planned)
-    return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
+    return replace(report, warnings=(*report.warnings, *emulated, *notes), seconds_total=time.monotonic() - begun)
 
 
 def _layers_merge(engine: Engine, settings: Settings) -> bool:
@@ -131,11 +139,19 @@ def prepare(
     """
     if not _layers_merge(engine, settings):
         plan = replace(plan, layers_merge=False, weights_first=weights_cost_more(unpacked, checked.requirements))
-    digest = content_digest(plan, ensure_parents(engine, plan, tell))
+    parents = ensure_parents(engine, plan, tell)
+    digest = content_digest(plan, [parent.id for parent in parents])
+    labels = _parent_labels(parents[0]) if plan.author_dockerfile is None else ()
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
-        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
-    return Prepared(checked, unpacked, plan, tag, digest)
+        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd", labels)
+    return Prepared(checked, unpacked, plan, tag, digest, labels=labels)
+
+
+def _parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:
+    """Which bytes the image starts from (OCI annotations, `base.digest`); an image made here has an id alone."""
+    digest = ((BASE_DIGEST_LABEL, parent.digest),) if parent.digest else ()
+    return (*digest, (PARENT_ID_LABEL, parent.id))
 
 
 def ensure_image(
@@ -218,7 +234,7 @@ def image_request(
     return replace(
         request_of(context, settings, secrets),
         author_line=author_line(model.plan),
-        labels=((CONTENT_LABEL, model.digest),),
+        labels=((CONTENT_LABEL, model.digest), *model.labels),
         compression=model.compression,
         # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
         repack=model.compression == "zstd" and model.plan.parent.kind == "local",

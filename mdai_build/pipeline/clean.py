@@ -19,7 +19,7 @@ from typing import Any, Literal
 from mdai_build.bundle import Keep, forget_bundles
 from mdai_build.context import forget_contexts
 from mdai_build.errors import MdaiBuildError, Problem
-from mdai_build.parents import support_matrix
+from mdai_build.matrix import support_matrix
 from mdai_build.pipeline.store import BUNDLES, kept
 from mdai_build.plan import LABEL_PREFIX
 from mdai_build.settings import Settings
@@ -195,7 +195,7 @@ class _Cleaning:
             removed = [image for image in left if self._image(partial(engine.remove_image, image.id))]
             note = f"{len(left)} without a name; layers that others share stay" if left else ""
             self._told("images", place, sum(i.bytes for i in left), sum(i.bytes for i in removed), note)
-            repository = str(support_matrix()["local"]["image"]).partition(":")[0]
+            repository = support_matrix().local.cpu.image.partition(":")[0]
             parents = tagged_images(engine, repository)
             gone = []
             if self._everything:

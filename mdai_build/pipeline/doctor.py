@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
 from mdai_build.logins import hide_login
-from mdai_build.parents import support_matrix
+from mdai_build.matrix import support_matrix
 from mdai_build.report.health import Health, HealthCheck, HealthOutcome
 from mdai_build.report.text import size
 from mdai_build.settings import PREFIX, SETTINGS_FILE, Settings, load_settings, settings_file
@@ -178,7 +178,7 @@ class _Engine:
         from mdai_build.engine.probe import answer_of
 
         engine = self._connected()
-        local = str(support_matrix()["local"]["image"])
+        local = support_matrix().local.cpu.image
         made = engine is not None and engine.image(local) is not None
         settings = self._settings
         if settings.parent == "local":
@@ -190,6 +190,8 @@ class _Engine:
                 next_step="run `make parent` in a checkout of mdai-build",
             )
             return _Found("missing", problem.what, problem)
+        if settings.parent == "slim":
+            return _Found("ok", "slim: maintained images of Debian, Ubuntu or NVIDIA, pulled when a build needs them")
         if settings.parent != "gcp":
             there = engine is not None and engine.image(settings.parent) is not None
             return _Found("ok", f"{settings.parent}{' is on the engine' if there else ', to be pulled'}")

@@ -22,7 +22,7 @@ from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.engine import BuildRequest, Engine
+    from mdai_build.engine import BuildRequest, Engine, ImageFacts
 
 _WORTH_TELLING_BYTES = 32 * 2**20
 
@@ -121,12 +121,29 @@ def warnings_of(checked: CheckedModel) -> Iterator[None]:
         raise
 
 
-def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
-    """The ids of the images that a build starts from, pulled where they are not there."""
+def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFacts]:
+    """The images that a build starts from, pulled where they are not there; the parent itself is the first."""
     from mdai_build.engine import ensure_parent
 
-    parents = parent_images(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
-    return [ensure_parent(engine, parent, tell).id for parent in parents]
+    parents: tuple[str, ...] = (plan.parent.reference, *([plan.parent.micromamba] if plan.parent.micromamba else []))
+    if plan.author_dockerfile:
+        parents = parent_images(plan.author_dockerfile)
+    return [ensure_parent(engine, parent, tell, plan.platform) for parent in parents]
+
+
+def emulation_warning(engine: Engine, settings: Settings) -> tuple[Problem, ...]:
+    """What whoever builds on another kind of machine than the image is for should know. A builder may be elsewhere."""
+    own = engine.platform()
+    if own == settings.platform or settings.builder is not None:
+        return ()
+    return (
+        Problem(
+            code="engine.emulated",
+            what=f"the image is for {settings.platform}, while this engine's machine is {own}: "
+            "all is emulated, and takes several times as long",
+            next_step=f"for an image that this machine runs by itself: --platform {own}",
+        ),
+    )
 
 
 @contextlib.contextmanager
@@ -160,6 +177,7 @@ def request_of(context: Path, settings: Settings, secrets: tuple[tuple[str, Path
         proxies=() if settings.secret_proxies else tuple(sorted(settings.proxies.items())),
         network=settings.build_network,
         builder=settings.builder,
+        platform=settings.platform,
     )
 
 

@@ -37,11 +37,13 @@ from mdai_build.requirements.sources import (
     source_command,
     source_file,
 )
+from mdai_build.requirements.target import MACHINES
 
 __all__ = [
     "CONSTRAINT_FILE",
     "DECIDING",
     "LOCK_FILE",
+    "MACHINES",
     "RESOLVED_FILE",
     "SOURCE_FILE",
     "Findings",

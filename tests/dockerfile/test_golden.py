@@ -97,6 +97,18 @@ PLANS = {
         vcs_requirements=("git+https://example.org/tool.git@v1",),
         builds_from_source=True,
     ),
+    "slim": dataclasses.replace(
+        BASE,
+        parent=Parent(
+            "slim",
+            "debian:12-slim",
+            None,
+            ("conda-forge",),
+            "the maintained equivalent of Google's parent",
+            micromamba="mambaorg/micromamba:2",
+        ),
+        ca_bundle="secret",
+    ),
     "nvidia": dataclasses.replace(
         BASE,
         parent=Parent("nvidia", "nvcr.io/nvidia/clara-train-sdk:v4.1", None, (), "NVIDIA's Clara Train SDK"),
