@@ -40,6 +40,9 @@ class Settings(BaseModel):
     parent_registry: str = Field(
         "gcr.io/deeplearning-platform-release", description="registry or mirror of Google's parent images"
     )
+    base_registry: str | None = Field(
+        None, description="registry of prebuilt base images, such as registry.example:5000/team; see `mdai-build base`"
+    )
     conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
     index_url: str | None = Field(None, description="package index instead of the default one")
     extra_index_urls: tuple[str, ...] = Field((), description="further package indexes")

@@ -19,6 +19,7 @@ import click
 
 from mdai_build import __version__
 from mdai_build.cli.baking import bake_command
+from mdai_build.cli.bases import base_commands
 from mdai_build.cli.developing import dev_command
 from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
@@ -212,6 +213,7 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
 
 
 cli.add_command(bake_command)
+cli.add_command(base_commands)
 cli.add_command(test_command)
 cli.add_command(run_command)
 cli.add_command(dev_command)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.container import RunOptions, end_work, require_local, running_container
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
-    from mdai_build.engine.parent import ensure_parent
+    from mdai_build.engine.parent import ensure_parent, in_registry, pull_image
     from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
@@ -30,7 +30,7 @@ _MODULES = {
     "container": ("RunOptions", "end_work", "require_local", "running_container"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
-    "parent": ("ensure_parent",),
+    "parent": ("ensure_parent", "in_registry", "pull_image"),
     "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
@@ -61,11 +61,13 @@ __all__ = [
     "ensure_parent",
     "file_of_image",
     "find_python",
+    "in_registry",
     "install_server_packages",
     "local_server",
     "look_into",
     "netrc_file",
     "proxy_file",
+    "pull_image",
     "push_image",
     "require_image",
     "require_local",

@@ -6,6 +6,8 @@ socket), then the private one that `make engine` starts in a folder of its own.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -35,6 +37,8 @@ class ImageFacts:
     size_bytes: int
     tags: tuple[str, ...]
     labels: dict[str, str]
+    content: str = ""
+    """Digest of its layers' bytes and its environment: the same on every image store and in every packing."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Engine:
             size_bytes=attributes["Size"],
             tags=tuple(attributes.get("RepoTags") or ()),
             labels=dict((attributes.get("Config") or {}).get("Labels") or {}),
+            content=_content(attributes),
         )
 
     def image_labelled(self, name: str, value: str) -> ImageFacts | None:
@@ -74,6 +79,12 @@ class Engine:
         with engine_words():
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
+
+    def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
+        """All images with this label."""
+        with engine_words():
+            found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
+        return tuple(facts for image in dict.fromkeys(found) if (facts := self.image(image)) is not None)
 
     def capacity(self) -> Capacity:
         """What the engine's machine has for containers."""
@@ -113,6 +124,14 @@ class Capacity:
     cores: int
     memory: int
     """Bytes."""
+
+
+def _content(attributes: dict[str, Any]) -> str:
+    layers = (attributes.get("RootFS") or {}).get("Layers") or []
+    config = attributes.get("Config") or {}
+    # What a stage that starts from it takes over.
+    taken = [config.get(name) for name in ("Env", "WorkingDir", "Shell", "OnBuild", "User")]
+    return f"sha256:{hashlib.sha256(json.dumps([layers, taken]).encode()).hexdigest()}"
 
 
 @contextmanager

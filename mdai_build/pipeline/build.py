@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mdai_build.bases import INLINE, USED_LABEL
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
+from mdai_build.pipeline.bases import Finder, Found, use
 from mdai_build.pipeline.check import CheckedModel, overrides
 from mdai_build.pipeline.install import next_attempt
 from mdai_build.pipeline.planning import (
@@ -78,6 +80,8 @@ class Prepared:
     digest: str
     """Of all that goes into the image (`plan.content_digest`), and how its layers are packed."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
+    base: Found | None = None
+    """What stands in for some of its stages; None: nothing was looked for."""
 
 
 def build_model(
@@ -121,19 +125,26 @@ def prepare(
     settings: Settings,
     options: BuildOptions,
     tell: Tell,
+    finder: Finder | None = None,
 ) -> Prepared:
-    """Sees to the parent image of a planned model, after which it is known what its image is made from.
+    """Sees to the base or the parent image of a planned model, after which it is known what its image is made from.
+
+    `finder` remembers what a registry said of an earlier model.
 
     Raises:
         UnavailableError: the parent cannot be had.
     """
     if not _layers_merge(engine, settings):
         plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
-    digest = content_digest(plan, ensure_parents(engine, plan, tell))
+    # To build every step anew is to take none of them from elsewhere.
+    found = None if options.no_cache else (finder or Finder(engine, settings, tell)).find(plan)
+    parents = [found.parent] if found and found.parent else ensure_parents(engine, plan, tell)
+    digest = content_digest(plan, parents)
+    plan = use(plan, found)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
-        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
-    return Prepared(checked, unpacked, plan, tag, digest)
+        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd", found)
+    return Prepared(checked, unpacked, plan, tag, digest, base=found)
 
 
 def ensure_image(
@@ -175,7 +186,7 @@ def build_prepared(
     from mdai_build.engine import build_image
 
     checked, plan = model.checked, model.plan
-    notes: list[Problem] = []
+    notes = list(model.base.notes) if model.base else []
     attempt = first_attempt(checked, settings)
     contexts = settings.cache_folder / CONTEXTS
     with (
@@ -200,7 +211,10 @@ def build_prepared(
                 notes.append(note)
                 tell(note.what)
                 plan = replace(
-                    plan_attempt(checked, model.unpacked, settings, attempt), weights_first=plan.weights_first
+                    plan_attempt(checked, model.unpacked, settings, attempt),
+                    weights_first=plan.weights_first,
+                    base=plan.base,
+                    base_server=plan.base_server,
                 )
 
 
@@ -213,7 +227,7 @@ def image_request(
     return replace(
         request_of(context, settings, secrets),
         author_line=author_line(model.plan),
-        labels=((CONTENT_LABEL, model.digest),),
+        labels=((CONTENT_LABEL, model.digest), (USED_LABEL, model.plan.base or INLINE)),
         compression=model.compression,
         # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
         repack=model.compression == "zstd" and model.plan.parent.kind == "local",
@@ -273,6 +287,7 @@ def finish(
         seconds_total=time.monotonic() - begun,
         exit_code=0 if kept else 7,
         pushed=pushed,
+        base=model.base.report if model.base and built.stages else None,
     )
 
 

@@ -23,6 +23,7 @@ _LABELS = {
     "parent": "org.opencontainers.image.base.name",
     "parent_kind": f"{LABEL_PREFIX}parent.kind",
     "parent_why": f"{LABEL_PREFIX}parent.why",
+    "base": f"{LABEL_PREFIX}base.image",
 }
 
 

@@ -121,11 +121,11 @@ def warnings_of(checked: CheckedModel) -> Iterator[None]:
 
 
 def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
-    """The ids of the images that a build starts from, pulled where they are not there."""
+    """The contents of the images that a build starts from, which are pulled where they are not there."""
     from mdai_build.engine import ensure_parent
 
     parents = parent_images(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
-    return [ensure_parent(engine, parent, tell).id for parent in parents]
+    return [ensure_parent(engine, parent, tell).content for parent in parents]
 
 
 @contextlib.contextmanager

@@ -98,6 +98,8 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
             ("pushed", f"{report.pushed.reference}{there}, {new} new layers in {duration(report.pushed.seconds)}")
         )
     rows.append(("parent", f"{report.parent.reference}: {report.parent.why}"))
+    if report.base is not None:
+        rows.append(("base", report.base.reference or report.base.why))
     rows += _override_rows(report.overrides)
     on.print()
     print_facts(on, rows)
