@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ _CA_FILES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
+_GPUS = re.compile(r"auto|none|all|[1-9]\d{0,2}|device=[\w-]+(?:,[\w-]+)*|\d+(?:,\d+)+|(?:GPU|MIG)-[\w/-]+")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -86,6 +88,11 @@ class Settings(BaseModel):
     memory: int = Field(
         4 * 1024**3, ge=6 * 1024**2, description="memory limit of the smoke test's container, from 6m, docker's least"
     )
+    gpus: str = Field(
+        "auto",
+        description="GPUs for a served model: `auto` (all that there are, for a model of device_type gpu), `none`, "
+        "`all`, how many, or which, such as device=0,2 or device=GPU-3a23c669",
+    )
     ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
     predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
 
@@ -127,6 +134,14 @@ class Settings(BaseModel):
         if value is not None and not value.is_dir():
             raise ValueError("must be a folder that exists")
         return value.absolute() if value else None
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _read_gpus(cls, value: Any) -> Any:
+        text = str(value).strip()
+        if not _GPUS.fullmatch(text):
+            raise ValueError("must be `auto`, `none`, `all`, a number above zero, or device=ID,ID")
+        return text
 
     @field_validator("build_network")
     @classmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mdai_build.cli.options import json_option, local_options, print_json, read_settings, smoke_options
+from mdai_build.cli.options import gpu_option, json_option, local_options, print_json, read_settings, smoke_options
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -72,6 +72,7 @@ def test_command(
 @local_options
 @click.option("--port", default=6324, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
 @click.option("--memory", help="Memory limit of the container, such as 512m or 4g.")
+@gpu_option
 def run_command(target: str, local: bool, python: str | None, port: int, **options: Any) -> None:
     """Serve in the foreground, on loopback: an image, or a bundle with --local. Ctrl-C stops it."""
     from mdai_build.pipeline.serve import serve_image, serve_local
@@ -87,7 +88,7 @@ def run_command(target: str, local: bool, python: str | None, port: int, **optio
             with serve_local(bundle, python or "python3", settings, port, _tell, echo) as server:
                 _tell(f"serving at {server.url}; Ctrl-C stops it")
                 sys.exit(0 if server.wait() == 0 else 7)
-        with serve_image(target, settings, port) as container:
+        with serve_image(target, settings, port, _tell) as container:
             _tell(f"serving at {container.url}; Ctrl-C stops it")
             for line in container.follow():
                 echo(line)

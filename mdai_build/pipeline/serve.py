@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mdai_build.bundle import UnpackedBundle, unpack_bundle
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.plan import LABEL_PREFIX
 from mdai_build.resources import resource, runtime_folder
 from mdai_build.settings import Settings
 
@@ -58,14 +59,18 @@ def smoke_test(
 
     A model that writes beside its code is tried again with a file system that lets it, and warned of.
     """
-    from mdai_build.engine import RunOptions, running_container
+    from mdai_build.engine import RunOptions, gpu_request, running_container
     from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
 
+    wants_gpu = _wants_gpu(engine, image)
+    gpus = gpu_request(settings.gpus, wants_gpu)
+
     def tried(read_only: bool) -> SmokeResult:
-        with running_container(engine, image, RunOptions(memory=settings.memory, read_only=read_only)) as container:
+        options = RunOptions(memory=settings.memory, read_only=read_only, gpus=gpus)
+        with running_container(engine, image, options) as container:
             # Samples take a second to make: the model loads meanwhile.
             plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
-            return run_smoke_test(container, plan, on_check)
+            return run_smoke_test(container, replace(plan, gpu=wants_gpu or gpus is not None), on_check)
 
     smoke = tried(read_only=True)
     if warning := writes_refused(smoke):
@@ -73,6 +78,11 @@ def smoke_test(
         again = tried(read_only=False)
         smoke = replace(again, checks=(warning, *again.checks))
     return _draw(smoke, settings, trial, name)
+
+
+def _wants_gpu(engine: Engine, image: str) -> bool:
+    facts = engine.image(image)
+    return facts is not None and facts.labels.get(f"{LABEL_PREFIX}device-type") == "gpu"
 
 
 def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) -> Outcome:
@@ -101,22 +111,29 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     tell("starting the model")
     with local_model(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
-        smoke = run_smoke_test(server, plan, on_check)
+        wants_gpu = checked.config.device_type == "gpu" or settings.gpus not in ("auto", "none")
+        smoke = run_smoke_test(server, replace(plan, gpu=wants_gpu), on_check)
     return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
 
 
 @contextmanager
-def serve_image(image: str, settings: Settings, port: int) -> Iterator[RunningContainer]:
+def serve_image(image: str, settings: Settings, port: int, tell: Tell) -> Iterator[RunningContainer]:
     """A container that serves an image on a port of loopback, with the limits of the smoke test.
+
+    A model that wants a GPU runs without one where there is none, which is told.
 
     Raises:
         UnavailableError: no engine answers, it holds no such image, or the port is taken.
     """
-    from mdai_build.engine import RunOptions, connect, require_image, running_container
+    from mdai_build.engine import RunOptions, connect, gpu_request, require_image, running_container
 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
-    with running_container(engine, facts.id, RunOptions(memory=settings.memory, port=port)) as container:
+    wants_gpu = _wants_gpu(engine, facts.id)
+    options = RunOptions(memory=settings.memory, port=port, gpus=gpu_request(settings.gpus, wants_gpu))
+    with running_container(engine, facts.id, options) as container:
+        if wants_gpu and container.gpu_refused is not None:
+            tell(f"the model runs without a GPU: {container.gpu_refused}")
         yield container
 
 
@@ -160,7 +177,7 @@ def local_model(
     Raises:
         MdaiBuildError: the server cannot be started in that Python.
     """
-    from mdai_build.engine import find_python, install_server_packages, local_server
+    from mdai_build.engine import find_python, gpu_request, install_server_packages, local_server
 
     python = find_python(command)
     pins = resource("base_images", "server", f"py{python.version.replace('.', '')}.txt")
@@ -180,7 +197,8 @@ def local_model(
     def lay_out(folder: Path) -> None:
         _lay_out(unpacked, folder / "lib")
 
-    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo) as server:
+    gpus = gpu_request(settings.gpus, checked.config.device_type == "gpu")
+    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo, gpus) as server:
         yield server
 
 

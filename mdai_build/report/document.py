@@ -183,6 +183,7 @@ def _smoke(smoke: SmokeResult) -> dict[str, Any]:
         "later_seconds": smoke.later_seconds,
         "peak_memory_bytes": smoke.peak_memory,
         "api_version": smoke.api_version,
+        "gpu": None if smoke.gpu is None else dataclasses.asdict(smoke.gpu),
     }
 
 

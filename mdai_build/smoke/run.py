@@ -8,13 +8,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from mdai_build.engine.target import Target
-from mdai_build.errors import Location, Problem
-from mdai_build.smoke import failures
+from mdai_build.engine.target import GpuTarget, Target
+from mdai_build.errors import Location, Problem, UnavailableError
+from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.smoke.gpu import GpuResult
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
@@ -61,6 +62,8 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
             run.measure()
         except _StopError:
             pass
+        if plan.gpu:
+            run.try_gpu()
         return run.result()
 
 
@@ -79,6 +82,7 @@ class _Run:
     first_seconds: float | None = None
     later_seconds: float | None = None
     api_version: str | None = None
+    gpu: GpuResult | None = None
 
     def result(self) -> SmokeResult:
         return SmokeResult(
@@ -89,6 +93,7 @@ class _Run:
             later_seconds=self.later_seconds,
             peak_memory=self._peak_memory(),
             api_version=self.api_version,
+            gpu=self.gpu,
         )
 
     def _peak_memory(self) -> int | None:
@@ -366,6 +371,40 @@ class _Run:
         if times:
             self.later_seconds = statistics.median(times)
             self.tell("answers again", "passed", sum(times), f"{self.later_seconds:.3f} s each")
+
+    # ---- the GPU ----
+
+    def try_gpu(self) -> None:
+        """Whether the model computed on a GPU; where there is none, that this was not tested."""
+        target = cast("GpuTarget", self.target)
+        begin = time.monotonic()
+        usage = self._status().get("gpu")
+        usage = usage if isinstance(usage, dict) else None
+        try:
+            report = gpu.read_report(target.ask_gpu(tuple(usage.get("frameworks") or ()) if usage else ()))
+        except UnavailableError as failure:  # what ended it was told
+            self._untested(f"it could not be looked at: {failure.problems[0].what}", begin)
+            return
+        if target.gpu_refused is not None or report is None:
+            reason = target.gpu_refused or "the image has no way to look at it: build it anew with mdai-build"
+            self._untested(reason, begin, gpu.cpu_only(report) if report else ())
+            return
+        self.gpu, problems = gpu.judge(report, usage)
+        seconds = time.monotonic() - begin
+        if problems:
+            self.fail("GPU", seconds, *problems)
+            return
+        self.tell("GPU", "passed", seconds, f"computed on {', '.join(self.gpu.devices)}")
+
+    def _untested(self, reason: str, begin: float, more: tuple[Problem, ...] = ()) -> None:
+        self.gpu = gpu.GpuResult(tested=False, reason=reason)
+        problem = Problem(
+            code="smoke.gpu-not-tested",
+            what=f"the GPU part was not tested: {reason}",
+            where=Location(".mdai/config.yaml", key="device_type"),
+            next_step="run `mdai-build test IMAGE` on a machine with a GPU",
+        )
+        self.tell("GPU", "warning", time.monotonic() - begin, problem.what, (problem, *more))
 
 
 def _bad_answer(name: str, what: str, details: str | None = None) -> Problem:
