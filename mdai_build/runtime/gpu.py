@@ -133,16 +133,16 @@ def _torch_built_for(folder: str, distribution: str, version: str) -> str | None
     return "cpu" if version.endswith("+cpu") else None
 
 
-_TENSORFLOW_CUDA = r"""['"]cuda_version['"]:\s*['"]([\d.]+)['"]|^cuda_version_number = ['"]([\d.]+)"""
+_TENSORFLOW_CUDA = r"""\('cuda_version', '([\d.]+)'|^cuda_version_number = ['"]([\d.]+)"""
 
 
 def _tensorflow_built_for(folder: str, distribution: str, version: str) -> str | None:
-    # From 2.3 on it holds a dict; before, only a flag.
+    # From 2.3 on the file holds pairs, before that names.
     text = _text(folder, "tensorflow", "python", "platform", "build_info.py")
     told = re.search(_TENSORFLOW_CUDA, text, re.MULTILINE)
     if told:
         return told[1] or told[2]
-    if re.search(r"""['"]is_cuda_build['"]:\s*False|^is_cuda_build = False""", text, re.MULTILINE):
+    if re.search(r"^is_cuda_build = False|\('is_cuda_build', False\)", text, re.MULTILINE):
         return "cpu"
     return "cpu" if distribution in ("tensorflow-cpu", "intel-tensorflow") else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mdai_build.errors import Location, Problem
@@ -121,6 +121,13 @@ def judge(report: Mapping[str, Any], usage: Mapping[str, Any] | None) -> tuple[G
     if not tried:
         return result, (_no_framework(report),)
     return result, (*reasons, _on_cpu(tried, usage))
+
+
+def untested(reason: str, report: Mapping[str, Any] | None) -> tuple[GpuResult, tuple[Problem, ...]]:
+    """What is known without a GPU: what is installed, and which of that can compute on none, wherever it runs."""
+    if report is None:
+        return GpuResult(tested=False, reason=reason), ()
+    return replace(_result(report, {}), tested=False, reason=reason), cpu_only(report)
 
 
 def cpu_only(report: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -245,7 +252,9 @@ def _named(framework: Mapping[str, Any]) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "it does not say why")
+    """The line of an error that says something: cupy frames that which matters."""
+    lines = [line.strip() for line in text.partition("Original error:")[2].splitlines() or text.splitlines()]
+    return next((line for line in lines if line.strip("=")), "it does not say why")
 
 
 def _missing_library(said: str) -> str | None:

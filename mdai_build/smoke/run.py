@@ -387,7 +387,7 @@ class _Run:
             return
         if target.gpu_refused is not None or report is None:
             reason = target.gpu_refused or "the image has no way to look at it: build it anew with mdai-build"
-            self._untested(reason, begin, gpu.cpu_only(report) if report else ())
+            self._untested(reason, begin, report)
             return
         self.gpu, problems = gpu.judge(report, usage)
         seconds = time.monotonic() - begin
@@ -396,8 +396,8 @@ class _Run:
             return
         self.tell("GPU", "passed", seconds, f"computed on {', '.join(self.gpu.devices)}")
 
-    def _untested(self, reason: str, begin: float, more: tuple[Problem, ...] = ()) -> None:
-        self.gpu = gpu.GpuResult(tested=False, reason=reason)
+    def _untested(self, reason: str, begin: float, report: dict[str, Any] | None = None) -> None:
+        self.gpu, more = gpu.untested(reason, report)
         problem = Problem(
             code="smoke.gpu-not-tested",
             what=f"the GPU part was not tested: {reason}",
