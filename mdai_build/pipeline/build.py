@@ -26,6 +26,7 @@ from mdai_build.pipeline.planning import (
     request_of,
     secrets_of,
     warnings_of,
+    with_resolved,
 )
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
 from mdai_build.plan import (
@@ -195,8 +196,9 @@ def build_prepared(
     ):
         while True:
             write_context(plan, model.unpacked, folder)
+            given = with_resolved(secrets, checked, plan, folder)
             request = replace(
-                image_request(replace(model, plan=plan), folder, settings, secrets),
+                image_request(replace(model, plan=plan), folder, settings, given),
                 no_cache=no_cache,
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
