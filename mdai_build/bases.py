@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from dataclasses import dataclass
 
 from mdai_build.config import ModelConfig
+from mdai_build.context import GENERATED, generated_files
 from mdai_build.dockerfile import render_base_dockerfile
 from mdai_build.parents import Parent
 from mdai_build.plan import CONDA_INTERPRETER, LABEL_PREFIX, BuildPlan, CaBundle
-from mdai_build.resources import resource, runtime_folder
 from mdai_build.settings import Settings
 
 LOCAL_REPOSITORY = "mdai-build/base"
@@ -38,6 +39,8 @@ USED_LABEL = LABEL_PREFIX + "base.image"
 """On a model's image: the base image that it was made from, or `inline`."""
 INLINE = "inline"
 _SHOWN = 12
+_PINS = f"{GENERATED}/pins/"
+_SOURCES = re.compile(rf"(?:,source=|^COPY (?:--\S+ )*)({GENERATED}/[^\s,]*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -99,20 +102,12 @@ def base_plan(config: ModelConfig, parent: Parent, settings: Settings) -> BuildP
 
 def base_name(plan: BuildPlan) -> BaseName:
     """What the base image is called that a plan can start from; the plan may be a model's."""
-    pins = resource("base_images")
-    files = (pins / "uv.txt", pins / "preinstalled" / f"{_python(plan)}.txt")
-    content = {file.name: file.read_bytes() for file in files}
-    return BaseName(_combination(plan), _digest(render_base_dockerfile(_plain(plan), with_server=False), content))
+    return BaseName(_combination(plan), _recipe(plan, with_server=False))
 
 
 def server_name(plan: BuildPlan) -> BaseName:
     """What the image is called that holds the server for it."""
-    pins = resource("base_images")
-    content = {file.name: file.read_bytes() for file in (pins / "uv.txt", pins / "server" / f"{_python(plan)}.txt")}
-    runtime = runtime_folder()
-    content |= {file.relative_to(runtime).as_posix(): file.read_bytes() for file in runtime.rglob("*.py")}
-    text = render_base_dockerfile(_plain(plan), with_server=True)
-    return BaseName(f"{_combination(plan)}-server", _digest(text, content))
+    return BaseName(f"{_combination(plan)}-server", _recipe(plan, with_server=True))
 
 
 def labels(name: BaseName, plan: BuildPlan, parent: str) -> tuple[tuple[str, str], ...]:
@@ -156,13 +151,22 @@ def _python(plan: BuildPlan) -> str:
     return f"py{(plan.python or '').replace('.', '')}"
 
 
-def _digest(text: str, files: dict[str, bytes]) -> str:
+def _recipe(plan: BuildPlan, with_server: bool) -> str:
+    text = render_base_dockerfile(_plain(plan), with_server)
     # Comments make no difference to what is built.
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    digest = hashlib.sha256("\n".join(lines).encode())
-    for name in sorted(files):
-        digest.update(f"\0{name}\0{hashlib.sha256(files[name]).hexdigest()}".encode())
+    text = "\n".join(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    digest = hashlib.sha256(text.encode())
+    for path, content in sorted(generated_files(plan)):
+        if _reads(text, path):
+            digest.update(f"\0{path}\0{hashlib.sha256(content).hexdigest()}".encode())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _reads(text: str, path: str) -> bool:
+    """Whether a step of a Dockerfile reads a file of the build context."""
+    if path.startswith(_PINS):  # mounted as a whole, though each step reads one of them
+        return f"/pins/{path.removeprefix(_PINS)}" in text
+    return any(f"{path}/".startswith(f"{source.rstrip('/')}/") for source in _SOURCES.findall(text))
 
 
 def _short(digest: str) -> str:

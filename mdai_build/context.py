@@ -94,7 +94,7 @@ def _lay_out(
     share: bool,
     render: Callable[[BuildPlan], str],
 ) -> Iterator[str]:
-    generated = {"Dockerfile": render(plan).encode(), **dict(_generated_texts(plan))}
+    generated = {"Dockerfile": render(plan).encode(), **dict(generated_files(plan))}
     if plan.ca_bundle == "file" and ca_bundle is not None:
         generated[f"{GENERATED}/ca-bundle.crt"] = ca_bundle.read_bytes()
     for path, content in generated.items():
@@ -105,7 +105,8 @@ def _lay_out(
         yield path
 
 
-def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+def generated_files(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+    """What a build context holds beside the Dockerfile and the files of a bundle: path and content."""
     # An empty file of our own: a .dockerignore of the bundle must not reach the build.
     yield "Dockerfile.dockerignore", b""
     yield f"{GENERATED}/requirements/_install.txt", plan.requirements_text.encode()

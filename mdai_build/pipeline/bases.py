@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.connection import ImageFacts
 
 _ASKED_AT_ONCE = 8
-_STAGES = (("base", "base image"), ("base-server", "server of base images"))
+_STAGES = (("mdai-base", "base image"), ("mdai-base-server", "server of base images"))
 """A stage of the Dockerfile for each of the two images, and what they are called."""
 
 
