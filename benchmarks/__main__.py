@@ -13,6 +13,7 @@ for words in (
     ["preflight.py"],
     ["install.py"],
     ["bake.py"],
+    ["bases.py"],
     ["develop.py"],
     ["server.py", "--python", "3.8"],
     ["server.py", "--python", "3.12"],
