@@ -80,6 +80,7 @@ def base_plan(config: ModelConfig, parent: Parent, settings: Settings) -> BuildP
         workspace=False,
         weights=(),
         code=(),
+        layers_merge=True,
         weights_first=False,
         requirements_text="",
         constraints_text="",

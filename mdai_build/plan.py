@@ -77,6 +77,8 @@ class BuildPlan:
     weights: tuple[str, ...]
     code: tuple[str, ...]
     """Members of the bundle by layer, as paths relative to the model root."""
+    layers_merge: bool
+    """Whether the builder can put a layer that is there on top of another one without copying its files."""
     weights_first: bool
     """Whether the weights' layer lies below the requirements' instead of above."""
     requirements_text: str
@@ -193,6 +195,7 @@ def make_plan(
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
+        layers_merge=True,
         weights_first=False,
         requirements_text=requirements_text,
         constraints_text=constraint_file(requirements),

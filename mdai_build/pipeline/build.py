@@ -28,7 +28,7 @@ from mdai_build.pipeline.planning import (
     warnings_of,
     with_resolved,
 )
-from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
+from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
     CONTENT_LABEL,
     LABEL_PREFIX,
@@ -103,9 +103,10 @@ def build_model(
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
+        planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
-    report = finish(engine, model, built, settings, options, tell, on_check)
+    report = finish(engine, model, built, settings, options, tell, on_check, planned)
     return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
 
 
@@ -136,7 +137,7 @@ def prepare(
         UnavailableError: the parent cannot be had.
     """
     if not _layers_merge(engine, settings):
-        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
+        plan = replace(plan, layers_merge=False, weights_first=weights_cost_more(unpacked, checked.requirements))
     # To build every step anew is to take none of them from elsewhere.
     found = None if options.no_cache else (finder or Finder(engine, settings, tell)).find(plan)
     parents = [found.parent] if found and found.parent else ensure_parents(engine, plan, tell)
@@ -214,6 +215,7 @@ def build_prepared(
                 tell(note.what)
                 plan = replace(
                     plan_attempt(checked, model.unpacked, settings, attempt),
+                    layers_merge=plan.layers_merge,
                     weights_first=plan.weights_first,
                     base=plan.base,
                     base_server=plan.base_server,
@@ -246,6 +248,7 @@ def finish(
     options: BuildOptions,
     tell: Tell,
     on_check: Callable[[Check], None],
+    planned: PlanMaker | None = None,
 ) -> BuildReport:
     """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
 
@@ -263,7 +266,9 @@ def finish(
         facts = engine.image(built.image_id)
         if options.test:
             tell("starting the image for the smoke test")
-            outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check)
+            outcome = smoke_test(
+                engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned
+            )
         if outcome is None or outcome.smoke.passed:
             _move_tag(engine, built.image_id, model.tag)
             kept = True

@@ -59,7 +59,7 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
 WORKDIR /src
-COPY --link --chown=1000:1000 _mdai/weights/ /src/lib/
+COPY --chown=1000:1000 _mdai/weights/ /src/lib/
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
@@ -76,8 +76,8 @@ RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/conda/envs/mdai-env/bin/python -I -B /run/mdai/sbom.py --server /run/mdai/server \
     --preinstalled /pins/preinstalled/py38.txt /opt/mdai/sbom.cdx.json
-COPY --link --from=server /opt/mdai/ /opt/mdai/
-COPY --link --chown=1000:1000 _mdai/code/ /src/lib/
+COPY --from=server /opt/mdai/ /opt/mdai/
+COPY --chown=1000:1000 _mdai/code/ /src/lib/
 
 ENV MDAI_PATH=.mdai MDAI_MODEL_ROOT=/src/lib PYTHONUNBUFFERED=1 HOME=/tmp/mdai/home XDG_CACHE_HOME=/tmp/mdai/cache \
     MPLCONFIGDIR=/tmp/mdai/matplotlib NUMBA_CACHE_DIR=/tmp/mdai/numba TORCH_HOME=/tmp/mdai/torch HF_HOME=/tmp/mdai/huggingface
