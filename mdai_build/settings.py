@@ -29,6 +29,7 @@ _CA_FILES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
+_REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[a-z0-9._-]+)*/?")
 _GPUS = re.compile(r"auto|none|all|[1-9]\d{0,2}|device=[\w-]+(?:,[\w-]+)*|\d+(?:,\d+)+|(?:GPU|MIG)-[\w/-]+")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
@@ -61,7 +62,9 @@ class Settings(BaseModel):
         "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
     )
     offline: bool = Field(
-        False, description="do not look up, before a build, whether the requirements can be met: true or false"
+        False,
+        description="do not look up, before a build, whether the requirements can be met, nor ask a registry for base "
+        "images: true or false",
     )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
@@ -134,6 +137,13 @@ class Settings(BaseModel):
         if value is not None and not value.is_dir():
             raise ValueError("must be a folder that exists")
         return value.absolute() if value else None
+
+    @field_validator("base_registry")
+    @classmethod
+    def _registry(cls, value: str | None) -> str | None:
+        if value is not None and not _REGISTRY.fullmatch(value):
+            raise ValueError("must be a host, and perhaps a path, such as registry.example:5000/team")
+        return value
 
     @field_validator("gpus", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from mdai_build.bases import (
     LOCAL_REPOSITORY,
     PARENT_LABEL,
     RECIPE_LABEL,
+    USED_LABEL,
     BaseName,
     base_name,
     base_plan,
@@ -128,7 +129,8 @@ class Finder:
             return None
 
     def _why_not(self, name: BaseName, parent: ImageFacts | None) -> str:
-        others = self._engine.images_labelled(RECIPE_LABEL, name.recipe) if parent else ()
+        found = self._engine.images_labelled(RECIPE_LABEL, name.recipe) if parent else ()
+        others = [facts for facts in found if USED_LABEL not in facts.labels]  # models inherit the label
         if any(facts.labels.get(PARENT_LABEL) != parent.content for facts in others if parent):
             return "there is a base image, but on another parent image than the one here"
         return f"there is no base image {name.newest}"

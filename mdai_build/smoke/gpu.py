@@ -19,7 +19,10 @@ _CHILD_BYTES = 64 * 2**20
 """From so much more GPU memory in use on, some process of the model's is taken to compute there."""
 _HIDDEN = ("", "-1", "NoDevFiles")
 
-_OUT_OF_MEMORY = re.compile(r"(?i)out of memory|OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED|memory allocation failure")
+_KILLED = re.compile(r"was ended by signal 9\b")
+_OUT_OF_MEMORY = re.compile(
+    r"(?i)out of memory|OUT_OF_MEMORY|CUBLAS_STATUS_ALLOC_FAILED|memory allocation failure|" + _KILLED.pattern
+)
 _CPU_ONLY = re.compile(r"not compiled with CUDA|not built with CUDA")
 _DRIVER_TOO_OLD = re.compile(
     r"(?i)driver version is insufficient|NVIDIA driver on your system is too old|cudaErrorInsufficientDriver"
@@ -113,7 +116,7 @@ def judge(report: Mapping[str, Any], usage: Mapping[str, Any] | None) -> tuple[G
     # Beside a model that holds all of the memory, nothing else can compute.
     crowded = [each for each in tried if result.used and _OUT_OF_MEMORY.search(_said(each))]
     failing = [each for each in tried if each["error"] is not None and each not in crowded]
-    if result.used and len(failing) < max(1, len(tried)):
+    if result.used is not False and len(failing) < max(1, len(tried)):
         return result, ()
     reasons = tuple(explain(each, report) for each in failing)
     if failing and len(failing) == len(tried):
@@ -168,6 +171,14 @@ def explain(framework: Mapping[str, Any], report: Mapping[str, Any]) -> Problem:
             where=_REQUIREMENTS,
             expected="a build of it that was made for this generation of GPUs",
             next_step="take a newer version of it, and the cuda_version that it is built for",
+            details=said,
+        )
+    if _KILLED.search(said):
+        return Problem(
+            code="smoke.gpu-out-of-memory",
+            what=f"{name} was killed for want of memory when it was tried beside the model",
+            expected="a container in which both fit",
+            next_step="raise the limit: --memory 8g",
             details=said,
         )
     if _OUT_OF_MEMORY.search(said):

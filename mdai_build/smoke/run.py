@@ -399,6 +399,10 @@ class _Run:
         if problems:
             self.fail("GPU", seconds, *problems)
             return
+        if self.gpu.used is None:
+            problem = Problem("smoke.gpu-not-known", "the GPU computes; whether the model used it is not known")
+            self.tell("GPU", "warning", seconds, problem.what, (problem,))
+            return
         self.tell("GPU", "passed", seconds, f"computed on {', '.join(self.gpu.devices)}")
 
     def _untested(self, reason: str, begin: float, report: dict[str, Any] | None = None) -> None:

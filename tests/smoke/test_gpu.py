@@ -138,6 +138,7 @@ TORCH_MEMORY = (
         ("torch", TORCH_CPU, "", "cpu-only"),
         ("tensorflow", "RuntimeError: this TensorFlow is not built with CUDA", "", "cpu-only"),
         ("torch", TORCH_MEMORY, "", "out-of-memory"),
+        ("torch", "its process was ended by signal 9", "", "out-of-memory"),
         ("torch", "RuntimeError: No CUDA GPUs are available", "", "no-device"),
         ("tensorflow", TENSORFLOW_SEES_NONE, "", "no-device"),
         ("cupy", "ArithmeticError: it computes wrongly", "", "fails"),
