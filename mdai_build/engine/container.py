@@ -31,6 +31,8 @@ OWNER_LABEL = "io.mdai-build.owner"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT_SECONDS = 30
 _LOG_LINES = 5000
+_GPU_SECONDS = 600
+_GPU_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,14 @@ class RunningContainer:
         if not entry or not entry[-1].endswith(RUNTIME):
             return ""
         # Without the flags of the server, which keep it from the model's environment.
+        command = [entry[0], entry[-1], "gpu", *frameworks]
+        printed, deadline = b"", time.monotonic() + _GPU_SECONDS
         with engine_words():
-            done = self._container.exec_run([entry[0], entry[-1], "gpu", *frameworks], stderr=False)
-            printed = cast("bytes", done.output or b"")
+            for part in self._container.exec_run(command, stderr=False, stream=True).output:
+                printed += cast("bytes", part)
+                # It is a stranger's container: what should end may print for ever.
+                if len(printed) > _GPU_BYTES or time.monotonic() > deadline:
+                    break
         return printed.decode("utf-8", "replace")
 
     def peak_memory(self) -> int | None:

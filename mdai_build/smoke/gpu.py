@@ -5,11 +5,12 @@ The look itself is the runtime's (`mdai_build/runtime/gpu.py`). What is here are
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+
+from pydantic import TypeAdapter
+from typing_extensions import NotRequired, TypedDict
 
 from mdai_build.errors import Location, Problem
 
@@ -82,37 +83,90 @@ class GpuResult:
     """Percent, of the busiest device while the model predicted."""
 
 
-def read_report(printed: str) -> dict[str, Any] | None:
-    """The report in what the runtime's look printed: its last line that is one; None where there is none."""
+class DeviceTold(TypedDict):
+    """A device, as the runtime's look tells it."""
+
+    name: str
+    capability: str
+
+
+class DriverTold(TypedDict):
+    """The driver, likewise."""
+
+    found: bool
+    error: str
+    cuda: NotRequired[str | None]
+    devices: list[DeviceTold]
+
+
+class FrameworkTold(TypedDict):
+    """A framework, likewise; with an `error`, which may be None, it was tried."""
+
+    name: str
+    version: str
+    distribution: NotRequired[str]
+    built_for: NotRequired[str | None]
+    error: NotRequired[str | None]
+    log: NotRequired[str]
+    architectures: NotRequired[list[str]]
+
+
+class Report(TypedDict):
+    """What the runtime's look prints."""
+
+    driver: DriverTold
+    frameworks: list[FrameworkTold]
+    driver_version: NotRequired[str | None]
+    nvidia_smi: NotRequired[str | None]
+    visible: NotRequired[str | None]
+
+
+class Usage(TypedDict):
+    """What a server tells of its model's use of GPUs (`gpu` of `/status`)."""
+
+    context: bool | None
+    frameworks: dict[str, int | None]
+    bytes_before: NotRequired[int | None]
+    peak_bytes: NotRequired[int | None]
+    peak_utilisation: NotRequired[int | None]
+
+
+_REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+_USAGE: TypeAdapter[Usage] = TypeAdapter(Usage)
+
+
+def read_report(printed: str) -> Report | None:
+    """The report in what the runtime's look printed: its last line that is one; None where there is none.
+
+    It was printed in a stranger's container, so it may be anything.
+    """
     for line in reversed(printed.splitlines()):
         if line.startswith("{"):
-            try:
-                told = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(told, dict) and isinstance(told.get("driver"), dict):
-                return told
+            with contextlib.suppress(ValueError, RecursionError):  # a ValidationError is a ValueError
+                return _REPORT.validate_json(line, strict=True)
     return None
 
 
-def judge(report: Mapping[str, Any], usage: Mapping[str, Any] | None) -> tuple[GpuResult, tuple[Problem, ...]]:
+def read_usage(told: object) -> Usage | None:
+    """What a server tells of its model's use of GPUs, as far as it is that."""
+    with contextlib.suppress(ValueError):
+        return _USAGE.validate_python(told, strict=True)
+    return None
+
+
+def judge(report: Report, usage: Usage | None) -> tuple[GpuResult, tuple[Problem, ...]]:
     """What a report on devices that are there means, and why the model does not compute on them; empty when it does.
 
     Args:
         report: of the runtime's look.
-        usage: what the server tells of its model's use (`gpu` of `/status`).
+        usage: what the server tells of its model's use; None where it does not.
     """
-    usage = usage or {}
     result = _result(report, usage)
     driver = report["driver"]
     if not driver.get("devices"):
         return result, (_no_device(report, driver),)
-    imported = usage.get("frameworks") or {}
-    tried = [
-        each
-        for each in report.get("frameworks") or ()
-        if "error" in each and (not imported or each["name"] in imported)
-    ]
+    imported = usage["frameworks"] if usage else {}
+    tried = [each for each in report["frameworks"] if "error" in each and (not imported or each["name"] in imported)]
     # Beside a model that holds all of the memory, nothing else can compute.
     crowded = [each for each in tried if result.used and _OUT_OF_MEMORY.search(_said(each))]
     failing = [each for each in tried if each["error"] is not None and each not in crowded]
@@ -122,23 +176,23 @@ def judge(report: Mapping[str, Any], usage: Mapping[str, Any] | None) -> tuple[G
     if failing and len(failing) == len(tried):
         return result, reasons
     if not tried:
-        return result, (_no_framework(report),)
-    return result, (*reasons, _on_cpu(tried, usage))
+        return result, (_no_framework(),)
+    return result, (*reasons, _on_cpu(tried))
 
 
-def untested(reason: str, report: Mapping[str, Any] | None) -> tuple[GpuResult, tuple[Problem, ...]]:
+def untested(reason: str, report: Report | None) -> tuple[GpuResult, tuple[Problem, ...]]:
     """What is known without a GPU: what is installed, and which of that can compute on none, wherever it runs."""
     if report is None:
         return GpuResult(tested=False, reason=reason), ()
-    return replace(_result(report, {}), tested=False, reason=reason), cpu_only(report)
+    return replace(_result(report, None), tested=False, reason=reason), cpu_only(report)
 
 
-def cpu_only(report: Mapping[str, Any]) -> tuple[Problem, ...]:
+def cpu_only(report: Report) -> tuple[Problem, ...]:
     """Frameworks that can compute on no GPU, wherever they run: known without one."""
-    return tuple(_cpu_only(each) for each in report.get("frameworks") or () if each.get("built_for") == "cpu")
+    return tuple(_cpu_only(each) for each in report["frameworks"] if each.get("built_for") == "cpu")
 
 
-def explain(framework: Mapping[str, Any], report: Mapping[str, Any]) -> Problem:
+def explain(framework: FrameworkTold, report: Report) -> Problem:
     """Why a framework does not compute on a device that is there.
 
     Args:
@@ -230,35 +284,37 @@ def explain(framework: Mapping[str, Any], report: Mapping[str, Any]) -> Problem:
     )
 
 
-def _result(report: Mapping[str, Any], usage: Mapping[str, Any]) -> GpuResult:
+def _result(report: Report, usage: Usage | None) -> GpuResult:
     driver = report["driver"]
-    before, peak = usage.get("bytes_before"), usage.get("peak_bytes")
-    model_bytes = max(0, peak - before) if isinstance(before, int) and isinstance(peak, int) else None
-    own = [value for value in (usage.get("frameworks") or {}).values() if value]
-    used = bool(usage.get("context") or own or (model_bytes or 0) >= _CHILD_BYTES) if usage else None
+    before, peak = (usage.get("bytes_before"), usage.get("peak_bytes")) if usage else (None, None)
+    model_bytes = max(0, peak - before) if before is not None and peak is not None else None
+    used = None
+    if usage is not None:
+        own = any(usage["frameworks"].values())
+        used = bool(usage["context"]) or own or (model_bytes or 0) >= _CHILD_BYTES
     return GpuResult(
         tested=True,
         driver=report.get("driver_version"),
         cuda=driver.get("cuda"),
-        devices=tuple(f"{each['name']} ({each['capability']})" for each in driver.get("devices") or ()),
+        devices=tuple(f"{each['name']} ({each['capability']})" for each in driver["devices"]),
         frameworks=tuple(
             Framework(
                 each["name"], each["version"], each.get("built_for"), each["error"] is None if "error" in each else None
             )
-            for each in report.get("frameworks") or ()
+            for each in report["frameworks"]
         ),
         used=used,
-        peak_bytes=peak if isinstance(peak, int) else None,
+        peak_bytes=peak,
         model_bytes=model_bytes,
-        utilisation=usage.get("peak_utilisation"),
+        utilisation=usage.get("peak_utilisation") if usage else None,
     )
 
 
-def _said(framework: Mapping[str, Any]) -> str:
+def _said(framework: FrameworkTold) -> str:
     return "\n".join(filter(None, (str(framework.get("error") or ""), str(framework.get("log") or "")))).strip()
 
 
-def _named(framework: Mapping[str, Any]) -> str:
+def _named(framework: FrameworkTold) -> str:
     return f"{framework.get('distribution') or framework['name']} {framework['version']}"
 
 
@@ -276,7 +332,7 @@ def _missing_library(said: str) -> str | None:
     return None
 
 
-def _cpu_only(framework: Mapping[str, Any]) -> Problem:
+def _cpu_only(framework: FrameworkTold) -> Problem:
     return Problem(
         code="smoke.gpu-cpu-only",
         what=f"a CPU-only wheel is installed: {_named(framework)} can compute on no GPU",
@@ -288,9 +344,7 @@ def _cpu_only(framework: Mapping[str, Any]) -> Problem:
     )
 
 
-def _no_device(
-    report: Mapping[str, Any], driver: Mapping[str, Any], name: str = "the driver", said: str | None = None
-) -> Problem:
+def _no_device(report: Report, driver: DriverTold, name: str = "the driver", said: str | None = None) -> Problem:
     error = str(driver.get("error") or "")
     if report.get("visible") in _HIDDEN:
         return Problem(
@@ -323,7 +377,7 @@ def _no_device(
     )
 
 
-def _no_framework(report: Mapping[str, Any]) -> Problem:
+def _no_framework() -> Problem:
     return Problem(
         code="smoke.gpu-no-framework",
         what="the model did not compute on the GPU: nothing that could is installed (torch, tensorflow and cupy are "
@@ -333,7 +387,7 @@ def _no_framework(report: Mapping[str, Any]) -> Problem:
     )
 
 
-def _on_cpu(tried: list[Mapping[str, Any]], usage: Mapping[str, Any]) -> Problem:
+def _on_cpu(tried: list[FrameworkTold]) -> Problem:
     working = ", ".join(_named(each) for each in tried if each["error"] is None)
     return Problem(
         code="smoke.gpu-unused",

@@ -15,7 +15,7 @@ from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
-from mdai_build.smoke.gpu import GpuResult
+from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
@@ -378,10 +378,9 @@ class _Run:
         """Whether the model computed on a GPU; where there is none, that this was not tested."""
         target = cast("GpuTarget", self.target)
         begin = time.monotonic()
-        usage = self._status().get("gpu")
-        usage = usage if isinstance(usage, dict) else None
+        usage = gpu.read_usage(self._status().get("gpu"))
         try:
-            report = gpu.read_report(target.ask_gpu(tuple(usage.get("frameworks") or ()) if usage else ()))
+            report = gpu.read_report(target.ask_gpu(tuple(usage["frameworks"]) if usage else ()))
         except UnavailableError as failure:  # what ended it was told
             self._untested(f"it could not be looked at: {failure.problems[0].what}", begin)
             return
@@ -405,7 +404,7 @@ class _Run:
             return
         self.tell("GPU", "passed", seconds, f"computed on {', '.join(self.gpu.devices)}")
 
-    def _untested(self, reason: str, begin: float, report: dict[str, Any] | None = None) -> None:
+    def _untested(self, reason: str, begin: float, report: Report | None = None) -> None:
         self.gpu, more = gpu.untested(reason, report)
         problem = Problem(
             code="smoke.gpu-not-tested",

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mdai_build.smoke.gpu import cpu_only, explain, judge, read_report, untested
+from mdai_build.smoke.gpu import cpu_only, explain, judge, read_report, read_usage, untested
 
-A100 = {"name": "NVIDIA A100-SXM4-40GB", "capability": "8.0", "bytes": 42_000_000_000}
+A100 = {"name": "NVIDIA A100-SXM4-40GB", "capability": "8.0"}
 
 
 def framework(name: str = "torch", error: str | None = None, **more: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def framework(name: str = "torch", error: str | None = None, **more: Any) -> dic
 
 def report(*frameworks: dict[str, Any], **more: Any) -> dict[str, Any]:
     driver = {"found": True, "error": "", "cuda": "11.4", "devices": [A100]}
-    return {"format": 1, "driver": driver, "driver_version": "470.82.01", "frameworks": list(frameworks), **more}
+    return {"driver": driver, "driver_version": "470.82.01", "frameworks": list(frameworks), **more}
 
 
 # What was printed, as people have reported it.
@@ -246,5 +246,12 @@ def test_a_cpu_only_wheel_is_known_without_a_gpu() -> None:
 def test_the_report_is_the_last_line_that_is_one() -> None:
     told = report(GOOD)
     assert read_report(f"\n\nnoise {{\n{json.dumps(told)}\n\n") == told
-    for printed in ("", "Traceback", '{"driver": 3}', "{", "[]"):
+    wrong = [{**told, "driver": {}}, {**told, "frameworks": {}}, {**told, "frameworks": [{**GOOD, "version": 3}]}]
+    for printed in ("", "Traceback", '{"driver": 3}', "{", "[]", "[" * 100_000, *map(json.dumps, wrong)):
         assert read_report(printed) is None
+
+
+def test_what_a_server_tells_is_taken_only_as_far_as_it_is_that() -> None:
+    assert read_usage(USED) == USED
+    for told in (None, [], {"context": True}, {**USED, "frameworks": ["try"]}, {**USED, "peak_bytes": "1"}):
+        assert read_usage(told) is None
