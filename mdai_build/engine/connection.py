@@ -134,7 +134,7 @@ def _content(attributes: dict[str, Any]) -> str:
     layers = (attributes.get("RootFS") or {}).get("Layers") or []
     config = attributes.get("Config") or {}
     # What a stage that starts from it takes over.
-    taken = [config.get(name) for name in ("Env", "WorkingDir", "Shell", "OnBuild", "User")]
+    taken = [config.get(name) or None for name in ("Env", "WorkingDir", "Shell", "OnBuild", "User")]
     return f"sha256:{hashlib.sha256(json.dumps([layers, taken]).encode()).hexdigest()}"
 
 

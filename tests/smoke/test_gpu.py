@@ -162,7 +162,7 @@ def test_the_reason_says_what_is_there_and_what_is_wanted() -> None:
     )
 
 
-GOOD = framework(error=None, devices=1)
+GOOD = framework(error=None)
 USED = {"context": True, "frameworks": {"torch": 5_000_000}, "bytes_before": 10, "peak_bytes": 900_000_000}
 
 
