@@ -221,7 +221,7 @@ def local_server(
     """
     missing = no_gpu_here() if gpus else "none was asked for"
     if gpus and gpus.required and missing:
-        raise UnavailableError(Problem("engine.no-gpu", missing, Location("settings", key="gpus")))
+        raise UnavailableError(_no_gpu(missing))
     visible = "" if gpus is None else gpus.visible_devices
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MDAI_")}
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:
@@ -247,6 +247,16 @@ def local_server(
                 with contextlib.suppress(Exception):
                     process.wait(_LISTEN_SECONDS)
                 server.finish()
+
+
+def _no_gpu(reason: str) -> Problem:
+    return Problem(
+        code="engine.no-gpu",
+        what=f"the model can be given no GPU: {reason}",
+        where=Location("settings", key="gpus"),
+        expected="a machine with an NVIDIA GPU and its driver",
+        next_step="leave out --gpus: the smoke test then runs without one, and says so",
+    )
 
 
 def _children(pid: int) -> list[int]:
