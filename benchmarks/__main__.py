@@ -12,6 +12,7 @@ for words in (
     ["command_line.py"],
     ["preflight.py"],
     ["install.py"],
+    ["build.py"],
     ["bake.py"],
     ["bases.py"],
     ["develop.py"],
