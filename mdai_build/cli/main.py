@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mdai_build import __version__
+from mdai_build.cli.asking import predict_command, profile_command
 from mdai_build.cli.baking import bake_command
 from mdai_build.cli.bases import base_commands
 from mdai_build.cli.developing import dev_command
@@ -26,6 +27,7 @@ from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
     cache_options,
     check_junit,
+    check_report,
     engine_options,
     install_options,
     json_option,
@@ -35,8 +37,10 @@ from mdai_build.cli.options import (
     parent_options,
     print_json,
     read_settings,
+    report_option,
     silent,
     smoke_options,
+    tell_report,
     write_junit,
 )
 from mdai_build.cli.serving import run_command, test_command
@@ -156,6 +160,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @engine_options
 @cache_options
 @smoke_options
+@report_option
 @json_option
 @junit_option
 def build(
@@ -167,6 +172,7 @@ def build(
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
+    report: Path | None,
     as_json: bool,
     junit: Path | None,
     **options: Any,
@@ -174,25 +180,31 @@ def build(
     """Check a bundle, build its image, test it, and tag it if it passed."""
     from mdai_build.cli.progress import Progress
     from mdai_build.pipeline.build import BuildOptions, build_model
+    from mdai_build.pipeline.pages import page_of_failures, write_build_page
     from mdai_build.pipeline.serve import Trial
     from mdai_build.report.document import junit_xml, report_as_json
     from mdai_build.report.terminal import print_report
 
     settings = read_settings(options)
     check_junit(junit)
-    with Progress() as progress:
-        report = build_model(
+    check_report(report)
+    with Progress() as progress, page_of_failures(str(model), report):
+        built = build_model(
             model,
             settings,
             BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )
+        if report is not None:
+            progress.tell("writing the report")
+            write_build_page(built, settings, report)
     if as_json:
-        print_json(report_as_json(report))
-    print_report(report, to_stderr=as_json)
-    write_junit(junit, lambda: junit_xml(report))
-    sys.exit(report.exit_code)
+        print_json(report_as_json(built))
+    print_report(built, to_stderr=as_json)
+    tell_report(report)
+    write_junit(junit, lambda: junit_xml(built))
+    sys.exit(built.exit_code)
 
 
 @cli.command()
@@ -215,6 +227,8 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
 cli.add_command(bake_command)
 cli.add_command(base_commands)
 cli.add_command(test_command)
+cli.add_command(predict_command)
+cli.add_command(profile_command)
 cli.add_command(run_command)
 cli.add_command(dev_command)
 cli.add_command(lock_command)

@@ -20,6 +20,7 @@ from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
     from mdai_build.engine import Engine, LocalServer
+    from mdai_build.engine.connection import ImageFacts
     from mdai_build.engine.container import RunningContainer
     from mdai_build.smoke import Check, Scope, SmokePlan, SmokeResult
 
@@ -88,15 +89,15 @@ def smoke_test(
     from mdai_build.engine import RunOptions, gpu_request, running_container
     from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
 
-    wants_gpu = _wants_gpu(engine, image)
-    gpus = gpu_request(settings.gpus, wants_gpu)
+    asks_for_gpu = wants_gpu(engine.image(image))
+    gpus = gpu_request(settings.gpus, asks_for_gpu)
 
     def tried(read_only: bool) -> SmokeResult:
         options = RunOptions(memory=settings.memory, read_only=read_only, gpus=gpus)
         with running_container(engine, image, options) as container:
             # Samples take a second to make: the model loads meanwhile.
             plan = planned() if planned else make_smoke_plan(settings, trial.samples, unpacked, trial.scope)
-            return run_smoke_test(container, replace(plan, gpu=wants_gpu or gpus is not None), on_check)
+            return run_smoke_test(container, replace(plan, gpu=asks_for_gpu or gpus is not None), on_check)
 
     smoke = tried(read_only=True)
     if warning := writes_refused(smoke):
@@ -106,8 +107,8 @@ def smoke_test(
     return _draw(smoke, settings, trial, name)
 
 
-def _wants_gpu(engine: Engine, image: str) -> bool:
-    facts = engine.image(image)
+def wants_gpu(facts: ImageFacts | None) -> bool:
+    """Whether an image is of a model with `device_type: gpu`."""
     return facts is not None and facts.labels.get(f"{LABEL_PREFIX}device-type") == "gpu"
 
 
@@ -137,8 +138,8 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     tell("starting the model")
     with local_model(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
-        wants_gpu = checked.config.device_type == "gpu" or settings.gpus not in ("auto", "none")
-        smoke = run_smoke_test(server, replace(plan, gpu=wants_gpu), on_check)
+        tries_gpu = checked.config.device_type == "gpu" or settings.gpus not in ("auto", "none")
+        smoke = run_smoke_test(server, replace(plan, gpu=tries_gpu), on_check)
     return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
 
 
@@ -155,10 +156,10 @@ def serve_image(image: str, settings: Settings, port: int, tell: Tell) -> Iterat
 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
-    wants_gpu = _wants_gpu(engine, facts.id)
-    options = RunOptions(memory=settings.memory, port=port, gpus=gpu_request(settings.gpus, wants_gpu))
+    asks_for_gpu = wants_gpu(facts)
+    options = RunOptions(memory=settings.memory, port=port, gpus=gpu_request(settings.gpus, asks_for_gpu))
     with running_container(engine, facts.id, options) as container:
-        if wants_gpu and container.gpu_refused is not None:
+        if asks_for_gpu and container.gpu_refused is not None:
             tell(f"the model runs without a GPU: {container.gpu_refused}")
         yield container
 

@@ -73,6 +73,17 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class StepReport:
+    """One step of the build: when it ran, in wall seconds since the build began, and whether the cache had it."""
+
+    name: str
+    start: float | None
+    """None where it is not known; `end` is then how long it took."""
+    end: float
+    cached: bool
+
+
+@dataclass(frozen=True)
 class PushReport:
     """Where the image was pushed to."""
 
@@ -106,6 +117,8 @@ class BuildReport:
     """None when no push was asked for."""
     base: BaseReport | None = None
     """None when nothing was built: the image was there already."""
+    steps: tuple[StepReport, ...] = ()
+    """As the builder timed them; empty where it did not tell."""
 
 
 @dataclass(frozen=True)

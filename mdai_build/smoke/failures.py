@@ -178,7 +178,7 @@ def bad_request(name: str, text: str) -> Problem:
         what=f"the request was refused: {headline(text)}",
         where=Location(file=f"sample {name}"),
         expected="annotations, label_classes and args as the interface's document lists them",
-        next_step="correct .mdai/smoke.yaml",
+        next_step="correct .mdai/smoke.yaml, or what was given with --args, --annotations or --label-classes",
         details=text.strip(),
     )
 
