@@ -60,6 +60,10 @@ unit: setup ## the quick tests, without an engine
 integration: setup engine parent ## the tests with a real engine
 	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration
 
+.PHONY: gpu-test
+gpu-test: setup ## on a machine with a GPU: test the GPU examples there, one table (GPU_TEST="--local --python PATH")
+	@$(WITH_ENGINE) $(BIN)/python scripts/gpu_test.py $(GPU_TEST)
+
 .PHONY: bench
 bench: setup engine parent ## measure speed and size, and write the results table
 	@$(WITH_ENGINE) $(BIN)/python -m benchmarks

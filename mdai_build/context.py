@@ -39,7 +39,7 @@ _EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
 def write_context(
     plan: BuildPlan,
-    unpacked: UnpackedBundle,
+    unpacked: UnpackedBundle | None,
     folder: Path,
     ca_bundle: Path | None = None,
     share: bool = True,
@@ -48,7 +48,8 @@ def write_context(
     """Makes `folder` the build context of a plan: adds and replaces what differs, removes what does not belong.
 
     `ca_bundle` is the file for a plan whose `ca_bundle` is "file". With `share` the bundle's files are hard links to
-    where they are already; without, copies, for a folder that its user may edit. `render` gives the Dockerfile.
+    where they are already; without, copies, for a folder that its user may edit. `render` gives the Dockerfile. A base
+    image has no bundle.
 
     Raises:
         UsageError: `folder` holds something that is no build context of ours.
@@ -60,7 +61,7 @@ def write_context(
         (folder / MARKER).touch()
         wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share, render))
         _remove_others(folder, wanted | {MARKER})
-        for path in _empty_folders(plan, unpacked):
+        for path in _empty_folders(plan, unpacked) if unpacked else ():
             (folder / path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
@@ -87,24 +88,25 @@ def write_resolved(folder: Path, text: str) -> Path:
 
 def _lay_out(
     plan: BuildPlan,
-    unpacked: UnpackedBundle,
+    unpacked: UnpackedBundle | None,
     folder: Path,
     ca_bundle: Path | None,
     share: bool,
     render: Callable[[BuildPlan], str],
 ) -> Iterator[str]:
-    generated = {"Dockerfile": render(plan).encode(), **dict(_generated_texts(plan))}
+    generated = {"Dockerfile": render(plan).encode(), **dict(generated_files(plan))}
     if plan.ca_bundle == "file" and ca_bundle is not None:
         generated[f"{GENERATED}/ca-bundle.crt"] = ca_bundle.read_bytes()
     for path, content in generated.items():
         _write_if_different(folder / path, content)
         yield path
-    for path, source in _linked_files(plan, unpacked):
+    for path, source in _linked_files(plan, unpacked) if unpacked else ():
         _place(source, folder / path, share)
         yield path
 
 
-def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+def generated_files(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+    """What a build context holds beside the Dockerfile and the files of a bundle: path and content."""
     # An empty file of our own: a .dockerignore of the bundle must not reach the build.
     yield "Dockerfile.dockerignore", b""
     yield f"{GENERATED}/requirements/_install.txt", plan.requirements_text.encode()

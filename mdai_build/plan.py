@@ -120,6 +120,10 @@ class BuildPlan:
     """For `mdai-build lock`: the versions to take where they fit."""
     platform: Platform = "linux/amd64"
     """What the image runs on."""
+    base: str | None = None
+    """A base image in place of the stages up to the preinstalled packages; None: they are made inline."""
+    base_server: str | None = None
+    """Likewise an image in place of the stages that make the server and the installer."""
 
     @property
     def takes_resolved(self) -> bool:
@@ -223,9 +227,11 @@ def make_plan(
 def content_digest(plan: BuildPlan, parents: Iterable[str]) -> str:
     """What tells an image that is there already from one that has to be built: the digest of all that goes into it.
 
-    The plan holds the digest of the bundle's every byte. `parents` are the ids of the images that it starts from.
+    The plan holds the digest of the bundle's every byte. `parents` are the contents of the images that it starts from.
+    Whether a base image stood in for some stages makes no difference: it holds what they would.
     """
-    content = json.dumps([dataclasses.asdict(plan), resources_digest(), list(parents)])
+    made = dataclasses.replace(plan, base=None, base_server=None)
+    content = json.dumps([dataclasses.asdict(made), resources_digest(), list(parents)])
     return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 

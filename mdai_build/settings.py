@@ -32,6 +32,8 @@ _CA_FILES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
+_REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[a-z0-9._-]+)*/?")
+_GPUS = re.compile(r"auto|none|all|[1-9]\d{0,2}|device=[\w-]+(?:,[\w-]+)*|\d+(?:,\d+)+|(?:GPU|MIG)-[\w/-]+")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -56,6 +58,9 @@ class Settings(BaseModel):
         description="digests of parent images, by name; `mdai-build parents pin` writes parents.lock",
     )
     platform: Platform = Field("linux/amd64", description="what the image runs on: linux/amd64 or linux/arm64")
+    base_registry: str | None = Field(
+        None, description="registry of prebuilt base images, such as registry.example:5000/team; see `mdai-build base`"
+    )
     conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
     index_url: str | None = Field(None, description="package index instead of the default one")
     extra_index_urls: tuple[str, ...] = Field((), description="further package indexes")
@@ -72,7 +77,9 @@ class Settings(BaseModel):
         "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
     )
     offline: bool = Field(
-        False, description="do not look up, before a build, whether the requirements can be met: true or false"
+        False,
+        description="do not look up, before a build, whether the requirements can be met, nor ask a registry for base "
+        "images: true or false",
     )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
@@ -104,6 +111,11 @@ class Settings(BaseModel):
     )
     memory: int = Field(
         4 * 1024**3, ge=6 * 1024**2, description="memory limit of the smoke test's container, from 6m, docker's least"
+    )
+    gpus: str = Field(
+        "auto",
+        description="GPUs for a served model: `auto` (all that there are, for a model of device_type gpu), `none`, "
+        "`all`, how many, or which, such as device=0,2 or device=GPU-3a23c669",
     )
     ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
     predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
@@ -163,6 +175,21 @@ class Settings(BaseModel):
         if value is not None and not value.is_dir():
             raise ValueError("must be a folder that exists")
         return value.absolute() if value else None
+
+    @field_validator("base_registry")
+    @classmethod
+    def _registry(cls, value: str | None) -> str | None:
+        if value is not None and not _REGISTRY.fullmatch(value):
+            raise ValueError("must be a host, and perhaps a path, such as registry.example:5000/team")
+        return value
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _read_gpus(cls, value: Any) -> Any:
+        text = str(value).strip()
+        if not _GPUS.fullmatch(text):
+            raise ValueError("must be `auto`, `none`, `all`, a number above zero, or device=ID,ID")
+        return text
 
     @field_validator("build_network")
     @classmethod

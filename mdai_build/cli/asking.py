@@ -10,6 +10,7 @@ import click
 
 from mdai_build.cli.options import (
     check_report,
+    gpu_option,
     json_option,
     local_options,
     print_json,
@@ -37,23 +38,21 @@ _asked_options = together(
         type=click.Path(path_type=Path, dir_okay=False),
         help="The model card's classes, a JSON or YAML file; outputs are held against them.",
     ),
-    click.option("--gpus", is_flag=True, help="Let the container of an image see the GPUs."),
+    gpu_option,
     click.option("--memory", help="Memory limit of the container, such as 512m or 4g."),
     click.option("--ready-timeout", help="Seconds that the model may take to load."),
     click.option("--predict-timeout", help="Seconds that one answer may take."),
 )
 
 
-def _place(target: str, local: bool, python: str | None, gpus: bool) -> Place:
+def _place(target: str, local: bool, python: str | None) -> Place:
     from mdai_build.pipeline.ask import Place
 
     if python is not None and not local:
         raise click.UsageError("--python goes with --local")
-    if gpus and local:
-        raise click.UsageError("--gpus is of a container: a model served with --local sees this machine's GPUs anyway")
     if local and not Path(target).exists():
         raise click.BadParameter(f"Path {target!r} does not exist.", param_hint="TARGET")
-    return Place(target, (python or "python3") if local else None, gpus)
+    return Place(target, (python or "python3") if local else None)
 
 
 def _asked(
@@ -93,7 +92,6 @@ def predict_command(
     words: tuple[str, ...],
     annotations: Path | None,
     label_classes: Path | None,
-    gpus: bool,
     out: Path | None,
     report: Path | None,
     as_json: bool,
@@ -108,7 +106,7 @@ def predict_command(
     from mdai_build.pipeline.ask import predict
     from mdai_build.report.predictions import Predictions
 
-    place = _place(target, local, python, gpus)
+    place = _place(target, local, python)
     asked = _asked(files, scope, words, annotations, label_classes)
     check_report(report)
     told = Predictions(pictures=not as_json)
@@ -148,7 +146,6 @@ def profile_command(
     words: tuple[str, ...],
     annotations: Path | None,
     label_classes: Path | None,
-    gpus: bool,
     report: Path | None,
     as_json: bool,
     **options: Any,
@@ -162,7 +159,7 @@ def profile_command(
     from mdai_build.report.charts import profile_as_json
     from mdai_build.report.profiling import print_profile
 
-    place = _place(target, local, python, gpus)
+    place = _place(target, local, python)
     asked = _asked(files, scope, words, annotations, label_classes)
     check_report(report)
     with Progress() as progress:

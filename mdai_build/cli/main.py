@@ -20,6 +20,7 @@ import click
 from mdai_build import __version__
 from mdai_build.cli.asking import predict_command, profile_command
 from mdai_build.cli.baking import bake_command
+from mdai_build.cli.bases import base_commands
 from mdai_build.cli.beginning import init_command
 from mdai_build.cli.cleaning import clean_command
 from mdai_build.cli.developing import dev_command
@@ -236,6 +237,7 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
 
 
 cli.add_command(bake_command)
+cli.add_command(base_commands)
 cli.add_command(test_command)
 cli.add_command(predict_command)
 cli.add_command(profile_command)

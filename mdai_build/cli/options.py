@@ -96,7 +96,13 @@ engine_options = together(
     click.option("--network", "build_network", help="Network of the build's steps: default, none or host."),
     click.option("--builder", help="Name of the buildx builder."),
 )
+gpu_option = click.option(
+    "--gpus",
+    metavar="all|none|N|device=ID,ID",
+    help="GPUs for the model; default: all that there are, for one of device_type gpu.",
+)
 smoke_options = together(
+    gpu_option,
     click.option(
         "--samples", type=click.Path(exists=True, path_type=Path), help="Your own files to test with, in a folder."
     ),

@@ -11,6 +11,7 @@ import click
 from mdai_build.cli.github import annotate
 from mdai_build.cli.options import (
     check_report,
+    gpu_option,
     json_option,
     local_options,
     print_json,
@@ -95,6 +96,7 @@ def test_command(
 @local_options
 @click.option("--port", default=6324, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
 @click.option("--memory", help="Memory limit of the container, such as 512m or 4g.")
+@gpu_option
 def run_command(target: str, local: bool, python: str | None, port: int, **options: Any) -> None:
     """Serve in the foreground, on loopback: an image, or a bundle with --local. Ctrl-C stops it."""
     from mdai_build.pipeline.serve import serve_image, serve_local
@@ -110,7 +112,7 @@ def run_command(target: str, local: bool, python: str | None, port: int, **optio
             with serve_local(bundle, python or "python3", settings, port, _tell, echo) as server:
                 _tell(f"serving at {server.url}; Ctrl-C stops it")
                 sys.exit(0 if server.wait() == 0 else 7)
-        with serve_image(target, settings, port) as container:
+        with serve_image(target, settings, port, _tell) as container:
             _tell(f"serving at {container.url}; Ctrl-C stops it")
             for line in container.follow():
                 echo(line)

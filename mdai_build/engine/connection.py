@@ -8,6 +8,8 @@ certificates).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -45,6 +47,8 @@ class ImageFacts:
     """Such as `linux/amd64`."""
     digest: str | None = None
     """Of its manifest in a registry; None for an image that has never been in one."""
+    content: str = ""
+    """Digest of its layers' bytes and its environment: the same on every image store and in every packing."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Engine:
             labels=dict((attributes.get("Config") or {}).get("Labels") or {}),
             platform=f"{attributes.get('Os', '')}/{attributes.get('Architecture', '')}",
             digest=next((name.partition("@")[2] for name in attributes.get("RepoDigests") or () if "@" in name), None),
+            content=_content(attributes),
         )
 
     def image_labelled(self, name: str, value: str) -> ImageFacts | None:
@@ -86,6 +91,12 @@ class Engine:
         with engine_words():
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
+
+    def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
+        """All images with this label."""
+        with engine_words():
+            found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
+        return tuple(facts for image in dict.fromkeys(found) if (facts := self.image(image)) is not None)
 
     def capacity(self) -> Capacity:
         """What the engine's machine has for containers."""
@@ -141,6 +152,14 @@ class Capacity:
     cores: int
     memory: int
     """Bytes."""
+
+
+def _content(attributes: dict[str, Any]) -> str:
+    layers = (attributes.get("RootFS") or {}).get("Layers") or []
+    config = attributes.get("Config") or {}
+    # What a stage that starts from it takes over.
+    taken = [config.get(name) or None for name in ("Env", "WorkingDir", "Shell", "OnBuild", "User")]
+    return f"sha256:{hashlib.sha256(json.dumps([layers, taken]).encode()).hexdigest()}"
 
 
 @contextmanager

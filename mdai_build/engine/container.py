@@ -6,28 +6,33 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import docker.errors
 from docker.models.containers import Container as DockerContainer
-from docker.types import DeviceRequest, Mount
+from docker.types import Mount
 
 from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.gpus import GpuRequest, gpu_refused, refusal
 from mdai_build.engine.process import end_started
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem, UnavailableError
 from mdai_build.logins import hide_login
 
 PORT = 6324
+RUNTIME = "/mdai_runtime/__main__.py"
+"""The end of the program that an image of ours starts."""
 OWNER_LABEL = "io.mdai-build.owner"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT_SECONDS = 30
 _LOG_LINES = 5000
+_GPU_SECONDS = 600
+_GPU_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -46,17 +51,18 @@ class RunOptions:
     """Folders of this machine, and where the container sees them; it cannot write there."""
     user: str | None = None
     """Numeric; None is the image's own."""
-    gpus: bool = False
-    """Whether it sees the GPUs of the engine's machine."""
+    gpus: GpuRequest | None = None
 
 
 class RunningContainer:
     """A container that serves on loopback. It satisfies `engine.target.Target`."""
 
-    def __init__(self, container: DockerContainer, url: str) -> None:
+    def __init__(self, container: DockerContainer, url: str, gpu_refused: str | None = None) -> None:
         self._container = container
         self._peak: int | None = None
         self.url = url
+        self.gpu_refused = gpu_refused
+        """Why it has no GPU; None: it was given what was asked for."""
 
     def logs(self) -> str:
         """What the container has printed, its last lines."""
@@ -100,6 +106,26 @@ class RunningContainer:
         with contextlib.suppress(UnavailableError), engine_words():
             self._container.kill()
 
+    def ask_gpu(self, frameworks: Sequence[str]) -> str:
+        """What the runtime prints of the GPUs that it sees, trying these frameworks, or all that there are.
+
+        Raises:
+            UnavailableError: the container does not run any more, or the engine is gone.
+        """
+        entry = self._container.attrs["Config"].get("Entrypoint") or []
+        if not entry or not entry[-1].endswith(RUNTIME):
+            return ""
+        # Without the flags of the server, which keep it from the model's environment.
+        command = [entry[0], entry[-1], "gpu", *frameworks]
+        printed, deadline = b"", time.monotonic() + _GPU_SECONDS
+        with engine_words():
+            for part in self._container.exec_run(command, stderr=False, stream=True).output:
+                printed += cast("bytes", part)
+                # It is a stranger's container: what should end may print for ever.
+                if len(printed) > _GPU_BYTES or time.monotonic() > deadline:
+                    break
+        return printed.decode("utf-8", "replace")
+
     def peak_memory(self) -> int | None:
         """The most bytes of memory seen in use so far; None when the engine does not tell."""
         with contextlib.suppress(UnavailableError), engine_words():
@@ -116,38 +142,58 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     """Runs an image within its limits, without capabilities, and its port published on loopback; removes it afterwards.
 
     Raises:
-        UnavailableError: the engine cannot create or start the container, or does not see a folder that is mounted.
+        UnavailableError: the engine cannot create or start the container, does not see a folder that is mounted, or has
+            none of the GPUs that are required.
     """
     if options.mounts:
         require_local(engine)
     remove_abandoned(engine, needed=image)
-    with engine_words(), _mounting(engine):
-        container = engine.client.containers.create(
-            image,
-            labels={OWNER_LABEL: owner()},
-            ports=cast(
-                "Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}
-            ),  # the stubs know no free port of one address
-            environment=dict(options.environment),
-            read_only=options.read_only,
-            # Some libraries compile what they then load from there.
-            tmpfs={"/tmp": "rw,exec,nosuid,nodev,mode=1777"},
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            mem_limit=options.memory,
-            memswap_limit=options.memory,
-            pids_limit=options.processes,
-            mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
-            user=options.user,
-            device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if options.gpus else None,
-        )
+    container, gpu_refusal = _started(engine, image, options)
     try:
-        with engine_words(), _giving_gpus():
-            container.start()
-        yield RunningContainer(container, _url(container))
+        yield RunningContainer(container, _url(container), gpu_refusal)
     finally:
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
+
+
+def _started(engine: Engine, image: str, options: RunOptions) -> tuple[DockerContainer, str | None]:
+    """A container that runs, and why it was given no GPU: those that are not required may be missing."""
+    with engine_words(), _mounting(engine):
+        container = _created(engine, image, options)
+        try:
+            container.start()
+        except BaseException as error:
+            with contextlib.suppress(docker.errors.NotFound):
+                container.remove(force=True, v=True)
+            said = str(error.explanation or error) if isinstance(error, docker.errors.APIError) else ""
+            reason = refusal(said) if options.gpus else None
+            if options.gpus is None or reason is None:
+                raise
+            if options.gpus.required:
+                raise gpu_refused(reason, said) from error
+        else:
+            return container, None if options.gpus else "none was asked for"
+        return _started(engine, image, replace(options, gpus=None))[0], f"the engine gives none: {reason}"
+
+
+def _created(engine: Engine, image: str, options: RunOptions) -> DockerContainer:
+    return engine.client.containers.create(
+        image,
+        labels={OWNER_LABEL: owner()},
+        ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}),  # the stubs know no free port of one address
+        environment=dict(options.environment),
+        read_only=options.read_only,
+        # Some libraries compile what they then load from there.
+        tmpfs={"/tmp": "rw,exec,nosuid,nodev,mode=1777"},
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit=options.memory,
+        memswap_limit=options.memory,
+        pids_limit=options.processes,
+        mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
+        user=options.user,
+        device_requests=[options.gpus.as_device_request()] if options.gpus else None,
+    )
 
 
 def require_local(engine: Engine) -> None:
@@ -180,24 +226,6 @@ def _mounting(engine: Engine) -> Iterator[None]:
     except docker.errors.APIError as error:
         if "bind source path does not exist" in str(error.explanation):
             raise UnavailableError(_remote(engine)) from error
-        raise
-
-
-@contextmanager
-def _giving_gpus() -> Iterator[None]:
-    """An engine without GPUs says so only when a container that is to see them is started."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        if "could not select device driver" in str(error.explanation):
-            raise UnavailableError(
-                Problem(
-                    code="engine.no-gpu",
-                    what="the container engine has no GPUs to lend",
-                    expected="a machine with an NVIDIA GPU, its driver and the NVIDIA Container Toolkit",
-                    next_step="leave out --gpus, or install the toolkit and restart the engine",
-                )
-            ) from error
         raise
 
 

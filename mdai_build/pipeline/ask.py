@@ -12,7 +12,7 @@ from mdai_build.bundle import SMOKE_FILE
 from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
 from mdai_build.logins import hide_login
 from mdai_build.pipeline.pages import PAGE
-from mdai_build.pipeline.serve import OnCheck, Tell, check_and_unpack, local_model
+from mdai_build.pipeline.serve import OnCheck, Tell, check_and_unpack, local_model, wants_gpu
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ class Place:
     target: str
     python: str | None = None
     """The Python of this machine that serves the bundle `target`."""
-    gpus: bool = False
-    """Whether the container of an image sees the engine's GPUs."""
 
     @property
     def title(self) -> str:
@@ -225,7 +223,7 @@ def _local(place: Place, settings: Settings, tell: Tell, stack: ExitStack) -> _S
 
 
 def _image(place: Place, settings: Settings, tell: Tell, stack: ExitStack) -> _Served:
-    from mdai_build.engine import RunOptions, connect, file_of_image, require_image, running_container
+    from mdai_build.engine import RunOptions, connect, file_of_image, gpu_request, require_image, running_container
     from mdai_build.smoke.smoke_file import parse_smoke_file
 
     engine = connect(settings.engine_folder)
@@ -242,8 +240,12 @@ def _image(place: Place, settings: Settings, tell: Tell, stack: ExitStack) -> _S
     facts = require_image(engine, place.target)
     tell("starting the image")
     # A strict platform's read-only file system is what the smoke test tries; here outputs are wanted.
-    options = RunOptions(memory=settings.memory, read_only=False, gpus=place.gpus)
+    asks_for_gpu = wants_gpu(facts)
+    gpus = gpu_request(settings.gpus, asks_for_gpu)
+    options = RunOptions(memory=settings.memory, read_only=False, gpus=gpus)
     container = stack.enter_context(running_container(engine, facts.id, options))
+    if asks_for_gpu and container.gpu_refused is not None:
+        tell(f"the model runs without a GPU: {container.gpu_refused}")
     content = file_of_image(engine, facts.id, f"{_MODEL_ROOT}/{SMOKE_FILE}", _MOST_SMOKE_FILE_BYTES)
     if content is None:
         return _Served(container, None)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
+from mdai_build.pipeline.bases import Finder
 from mdai_build.pipeline.build import (
     CONTEXTS,
     NAME_PLACE,
@@ -206,10 +207,13 @@ def _refuse_clashes(models: list[_Model], settings: Settings) -> None:
 
 
 def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, options: BakeOptions, tell: Tell) -> None:
+    finder = Finder(engine, settings, tell)
     for model in models:
         with model.step():
             assert model.checked and model.planned
-            model.prepared = prepare(engine, model.checked, *model.planned, model.tag, settings, options.build, tell)
+            model.prepared = prepare(
+                engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder
+            )
             if not options.build.no_cache:
                 model.built = built_before(engine, model.prepared)
                 model.unchanged = model.built is not None

@@ -227,7 +227,7 @@ class _Session:
 
     @contextmanager
     def _container(self, checked: CheckedModel) -> Iterator[Reloadable]:
-        from mdai_build.engine import RunOptions, connect, running_container
+        from mdai_build.engine import RunOptions, connect, gpu_request, running_container
 
         engine = connect(self._settings.engine_folder)
         unpacked, plan = plan_model(checked, self._settings, self._listener.tell)
@@ -239,10 +239,13 @@ class _Session:
             port=self._port or None,
             mounts=((self._root, _MODEL_ROOT),),
             user=reader(self._root),
+            gpus=gpu_request(self._settings.gpus, plan.device_type == "gpu"),
         )
         self._listener.tell("starting the container")
         try:
             with running_container(engine, built.image_id, options) as container:
+                if plan.device_type == "gpu" and container.gpu_refused is not None:
+                    self._listener.tell(f"the model runs without a GPU: {container.gpu_refused}")
                 yield container
         finally:
             engine.remove_image(built.image_id)

@@ -25,6 +25,7 @@ _LABELS = {
     "parent_id": PARENT_ID_LABEL,
     "parent_kind": f"{LABEL_PREFIX}parent.kind",
     "parent_why": f"{LABEL_PREFIX}parent.why",
+    "base": f"{LABEL_PREFIX}base.image",
 }
 
 

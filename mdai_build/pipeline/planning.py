@@ -17,7 +17,7 @@ from mdai_build.pipeline.install import Attempt, explain_no_tools
 from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Tell
 from mdai_build.pipeline.store import unpack
-from mdai_build.plan import BuildPlan, CaBundle, make_plan
+from mdai_build.plan import BASE_DIGEST_LABEL, PARENT_ID_LABEL, BuildPlan, CaBundle, make_plan
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
@@ -129,6 +129,12 @@ def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFac
     if plan.author_dockerfile:
         parents = parent_images(plan.author_dockerfile)
     return [ensure_parent(engine, parent, tell, plan.platform) for parent in parents]
+
+
+def parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:
+    """Which bytes an image starts from (OCI annotations, `base.digest`); one that was made here has an id alone."""
+    digest = ((BASE_DIGEST_LABEL, parent.digest),) if parent.digest else ()
+    return (*digest, (PARENT_ID_LABEL, parent.id))
 
 
 def emulation_warning(engine: Engine, settings: Settings) -> tuple[Problem, ...]:

@@ -15,11 +15,13 @@ from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.store import unpack
+from mdai_build.plan import LABEL_PREFIX
 from mdai_build.resources import resource, runtime_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
     from mdai_build.engine import Engine, LocalServer
+    from mdai_build.engine.connection import ImageFacts
     from mdai_build.engine.container import RunningContainer
     from mdai_build.smoke import Check, Scope, SmokePlan, SmokeResult
 
@@ -85,14 +87,18 @@ def smoke_test(
 
     A model that writes beside its code is tried again with a file system that lets it, and warned of.
     """
-    from mdai_build.engine import RunOptions, running_container
+    from mdai_build.engine import RunOptions, gpu_request, running_container
     from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
 
+    asks_for_gpu = wants_gpu(engine.image(image))
+    gpus = gpu_request(settings.gpus, asks_for_gpu)
+
     def tried(read_only: bool) -> SmokeResult:
-        with running_container(engine, image, RunOptions(memory=settings.memory, read_only=read_only)) as container:
+        options = RunOptions(memory=settings.memory, read_only=read_only, gpus=gpus)
+        with running_container(engine, image, options) as container:
             # Samples take a second to make: the model loads meanwhile.
             plan = planned() if planned else make_smoke_plan(settings, trial.samples, unpacked, trial.scope)
-            return run_smoke_test(container, plan, on_check)
+            return run_smoke_test(container, replace(plan, gpu=asks_for_gpu or gpus is not None), on_check)
 
     smoke = tried(read_only=True)
     if warning := writes_refused(smoke):
@@ -100,6 +106,11 @@ def smoke_test(
         again = tried(read_only=False)
         smoke = replace(again, checks=(warning, *again.checks))
     return _draw(smoke, settings, trial, name)
+
+
+def wants_gpu(facts: ImageFacts | None) -> bool:
+    """Whether an image is of a model with `device_type: gpu`."""
+    return facts is not None and facts.labels.get(f"{LABEL_PREFIX}device-type") == "gpu"
 
 
 def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) -> Outcome:
@@ -128,22 +139,29 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     tell("starting the model")
     with local_model(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
-        smoke = run_smoke_test(server, plan, on_check)
+        tries_gpu = checked.config.device_type == "gpu" or settings.gpus not in ("auto", "none")
+        smoke = run_smoke_test(server, replace(plan, gpu=tries_gpu), on_check)
     return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
 
 
 @contextmanager
-def serve_image(image: str, settings: Settings, port: int) -> Iterator[RunningContainer]:
+def serve_image(image: str, settings: Settings, port: int, tell: Tell) -> Iterator[RunningContainer]:
     """A container that serves an image on a port of loopback, with the limits of the smoke test.
+
+    A model that wants a GPU runs without one where there is none, which is told.
 
     Raises:
         UnavailableError: no engine answers, it holds no such image, or the port is taken.
     """
-    from mdai_build.engine import RunOptions, connect, require_image, running_container
+    from mdai_build.engine import RunOptions, connect, gpu_request, require_image, running_container
 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
-    with running_container(engine, facts.id, RunOptions(memory=settings.memory, port=port)) as container:
+    asks_for_gpu = wants_gpu(facts)
+    options = RunOptions(memory=settings.memory, port=port, gpus=gpu_request(settings.gpus, asks_for_gpu))
+    with running_container(engine, facts.id, options) as container:
+        if asks_for_gpu and container.gpu_refused is not None:
+            tell(f"the model runs without a GPU: {container.gpu_refused}")
         yield container
 
 
@@ -187,7 +205,7 @@ def local_model(
     Raises:
         MdaiBuildError: the server cannot be started in that Python.
     """
-    from mdai_build.engine import find_python, install_server_packages, local_server
+    from mdai_build.engine import find_python, gpu_request, install_server_packages, local_server
 
     python = find_python(command)
     pins = resource("base_images", "server", f"py{python.version.replace('.', '')}.txt")
@@ -207,7 +225,8 @@ def local_model(
     def lay_out(folder: Path) -> None:
         _lay_out(unpacked, folder / "lib")
 
-    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo) as server:
+    gpus = gpu_request(settings.gpus, checked.config.device_type == "gpu")
+    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo, gpus) as server:
         yield server
 
 

@@ -18,6 +18,7 @@ from mdai_build.report.text import clean, clean_line, duration, size
 
 if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
+    from mdai_build.smoke.gpu import GpuResult
     from mdai_build.smoke.result import SmokeResult
 
 __all__ = ["clean", "print_checked", "print_failure", "print_problems", "print_report", "print_smoke"]
@@ -106,6 +107,8 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
             ("pushed", f"{report.pushed.reference}{there}, {new} new layers in {duration(report.pushed.seconds)}")
         )
     rows.append(("parent", f"{report.parent.reference}: {report.parent.why}"))
+    if report.base is not None:
+        rows.append(("base", report.base.reference or report.base.why))
     rows += _override_rows(report.overrides)
     on.print()
     print_facts(on, rows)
@@ -164,12 +167,21 @@ def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> N
         ("later answers", smoke.later_seconds, duration),
         ("peak memory", smoke.peak_memory, size),
         ("API version", smoke.api_version, clean_line),
+        ("GPU", smoke.gpu, _gpu),
+        ("GPU memory", smoke.gpu.peak_bytes if smoke.gpu else None, size),
+        ("GPU use", smoke.gpu.utilisation if smoke.gpu else None, lambda percent: f"{percent} % at most"),
     ]
     # Each formatter takes what stands beside it, which a list of mixed rows cannot say.
     rows = [(name, show(value)) for name, value, show in measured if value is not None]  # type: ignore[operator]
     if pictures:
         rows.append(("pictures", f"{len(pictures)} in {pictures[0].parent}"))
     print_facts(on, rows)
+
+
+def _gpu(gpu: GpuResult) -> str:
+    if not gpu.tested:
+        return "not tested"
+    return f"{', '.join(gpu.devices) or 'none'}; driver {gpu.driver or '?'}, CUDA up to {gpu.cuda or '?'}"
 
 
 def _override_rows(overrides: Sequence[str]) -> list[tuple[str, str]]:

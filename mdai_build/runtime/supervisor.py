@@ -9,6 +9,7 @@ import time
 from typing import Any, NamedTuple
 
 from .channel import Message
+from .cuda import Meter
 from .log import Log
 from .memory import close_file, size_of, text_of
 from .process import WorkerLost, WorkerProcess
@@ -88,6 +89,9 @@ class Supervisor:
         self.load_seconds: float | None = None
         self.restarts = -1
         self.peak_bytes = 0
+        self.meter = Meter()
+        self.gpu: Any = None
+        """What the worker told last of its use of GPUs; None where there are none."""
 
     @property
     def waiting(self) -> int:
@@ -174,7 +178,11 @@ class Supervisor:
                 return
             self.state, self._current = BUSY, job
             job.started = time.monotonic()
-            survives = await self._serve(worker, job)
+            self.meter.begin()
+            try:
+                survives = await self._serve(worker, job)
+            finally:
+                self.meter.end()
             self._current = None
             if not survives:
                 return
@@ -193,6 +201,7 @@ class Supervisor:
             await worker.abort()
             return await self._with_output(f"The model did not load within {limit:g} s (MDAI_LOAD_TIMEOUT).", worker)
         if message.content.get("event") == "loaded":
+            self.gpu = message.content.get("gpu")
             message.close()
             return None
         if message.fd is None:
@@ -288,6 +297,7 @@ class Supervisor:
             return False
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             self.peak_bytes = max(self.peak_bytes, int(content.get("peak_bytes", 0)))
+        self.gpu = content.get("gpu")
         times, measured = _times(seconds), _measured(content.get("measured"))
         if step == "done":
             job.finish(Answer(step, "", message.fd, size_of(message.fd), times, measured))

@@ -13,7 +13,7 @@ import time
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import contract, model, processes
+from . import contract, gpu, model, processes
 from .channel import Channel, ChannelError
 from .encode import encode
 from .measure import MeasuredSteps, Steps
@@ -87,7 +87,7 @@ class _Worker:
             self._send({"event": "failed"}, _text_file(model.explain("The model failed to load", error)))
             return
         self._leave_if_forked()
-        self._send({"event": "loaded", "seconds": time.perf_counter() - started})
+        self._send({"event": "loaded", "seconds": time.perf_counter() - started, "gpu": gpu.usage()})
         while True:
             message = self._channel.receive()
             if message is None:
@@ -108,6 +108,7 @@ class _Worker:
         self._leave_if_forked()
         reply["leaves"] = leave is not None
         reply["seconds"] = steps.seconds
+        reply["gpu"] = gpu.usage()
         reply["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if isinstance(steps, MeasuredSteps):
             reply["measured"] = {"peak": steps.peak_bytes, "gpu": steps.gpu_bytes}

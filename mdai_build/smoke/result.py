@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mdai_build.errors import Location, Problem
+from mdai_build.smoke.gpu import GpuResult
 from mdai_build.smoke.request import SmokeRequest
 
 _MOST_NAMED = 3
@@ -56,6 +57,8 @@ class SmokeResult:
     """The median of answers to that same request afterwards."""
     peak_memory: int | None = None
     api_version: str | None = None
+    gpu: GpuResult | None = None
+    """None for a model that asks for no GPU."""
 
     @property
     def passed(self) -> bool:

@@ -8,13 +8,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from mdai_build.engine.target import Target
-from mdai_build.errors import Location, Problem
-from mdai_build.smoke import failures
+from mdai_build.engine.target import GpuTarget, Target
+from mdai_build.errors import Location, Problem, UnavailableError
+from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
@@ -61,6 +62,8 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
             run.measure()
         except StopError:
             pass
+        if plan.gpu:
+            run.try_gpu()
         return run.result()
 
 
@@ -79,6 +82,7 @@ class Run:
     first_seconds: float | None = None
     later_seconds: float | None = None
     api_version: str | None = None
+    gpu: GpuResult | None = None
 
     def result(self) -> SmokeResult:
         return SmokeResult(
@@ -89,6 +93,7 @@ class Run:
             later_seconds=self.later_seconds,
             peak_memory=self._peak_memory(),
             api_version=self.api_version,
+            gpu=self.gpu,
         )
 
     def _peak_memory(self) -> int | None:
@@ -374,6 +379,48 @@ class Run:
         if times:
             self.later_seconds = statistics.median(times)
             self.tell("answers again", "passed", sum(times), f"{self.later_seconds:.3f} s each")
+
+    # ---- the GPU ----
+
+    def try_gpu(self) -> None:
+        """Whether the model computed on a GPU; where there is none, that this was not tested."""
+        target = cast("GpuTarget", self.target)
+        begin = time.monotonic()
+        usage = gpu.read_usage(self._status().get("gpu"))
+        try:
+            report = gpu.read_report(target.ask_gpu(tuple(usage["frameworks"]) if usage else ()))
+        except UnavailableError as failure:  # what ended it was told
+            self._untested(f"it could not be looked at: {failure.problems[0].what}", begin)
+            return
+        if target.gpu_refused is not None or report is None:
+            reason = target.gpu_refused or "the image has no way to look at it: build it anew with mdai-build"
+            self._untested(reason, begin, report)
+            return
+        self.gpu, problems = gpu.judge(report, usage)
+        seconds = time.monotonic() - begin
+        if not self.answers:  # a model that does not come to compute is not one that chose the CPU
+            problems = tuple(problem for problem in problems if problem.code != "smoke.gpu-unused")
+            if not problems:
+                self._untested("the model answered nothing", begin, report)
+                return
+        if problems:
+            self.fail("GPU", seconds, *problems)
+            return
+        if self.gpu.used is None:
+            problem = Problem("smoke.gpu-not-known", "the GPU computes; whether the model used it is not known")
+            self.tell("GPU", "warning", seconds, problem.what, (problem,))
+            return
+        self.tell("GPU", "passed", seconds, f"computed on {', '.join(self.gpu.devices)}")
+
+    def _untested(self, reason: str, begin: float, report: Report | None = None) -> None:
+        self.gpu, more = gpu.untested(reason, report)
+        problem = Problem(
+            code="smoke.gpu-not-tested",
+            what=f"the GPU part was not tested: {reason}",
+            where=Location(".mdai/config.yaml", key="device_type"),
+            next_step="run `mdai-build test IMAGE` on a machine with a GPU",
+        )
+        self.tell("GPU", "warning", time.monotonic() - begin, problem.what, (problem, *more))
 
 
 def _bad_answer(name: str, what: str, details: str | None = None) -> Problem:

@@ -68,7 +68,7 @@ def test_our_names_are_those_of_the_templates() -> None:
     texts = [path.read_text(encoding="utf-8") for path in resource("templates").rglob("*.j2")]
     assert {name for text in texts for name in re.findall(r"^FROM .* AS (\S+)$", text, re.M)} == OUR_STAGES
     rendered = [path.read_text(encoding="utf-8") for path in GOLDEN.glob("*.Dockerfile")]
-    assert {read_stages(text)[-1].name for text in rendered} == {"model", "lock", "wheels-folder"}
+    assert {read_stages(text)[-1].name for text in rendered} == {"model", "lock", "wheels-folder", "mdai-base"}
 
 
 @pytest.mark.parametrize(

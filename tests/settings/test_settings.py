@@ -111,3 +111,23 @@ def test_a_platform_is_one_that_there_is(tmp_path: Path) -> None:
     assert load_settings({"platform": "linux/arm64"}, {}, tmp_path).platform == "linux/arm64"
     with pytest.raises(UsageError, match="platform"):
         load_settings({"platform": "windows/amd64"}, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "gpus", ["auto", "none", "all", "2", "device=0,2", "0,1", "device=GPU-3a23c669-1f69", "GPU-3a2"]
+)
+def test_gpus_as_docker_says_them(gpus: str) -> None:
+    assert load_settings({"gpus": gpus}, {}).gpus == gpus
+
+
+@pytest.mark.parametrize("gpus", ["0", "-1", "some", "device=", "all,1", "device=0 --privileged"])
+def test_gpus_that_no_machine_has(gpus: str) -> None:
+    with pytest.raises(UsageError, match="gpus: must be"):
+        load_settings({"gpus": gpus}, {})
+
+
+def test_a_registry_of_base_images_is_no_address() -> None:
+    assert load_settings({"base_registry": "registry.example:5000/team"}, {}).base_registry
+    for wrong in ("https://registry.example", "me:word@registry.example", "registry.example\nRUN true"):
+        with pytest.raises(UsageError, match="base_registry: must be"):
+            load_settings({"base_registry": wrong}, {})
