@@ -311,7 +311,7 @@ def _parent_of_bundle(config: ModelConfig, settings: Settings) -> Parent:
 
 def _no_other_clara(parent: str) -> Problem:
     return Problem(
-        code=f"parents.no-{parent}-clara",
+        code="parents.no-local-clara" if parent == "local" else "parents.no-slim-clara",
         what=f"`parent: {parent}` has no effect: base_image nvidia has a parent of its own, which must be pulled",
         where=Location(".mdai/config.yaml", key="base_image"),
     )

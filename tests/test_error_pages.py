@@ -16,7 +16,7 @@ PACKAGE = ROOT / "mdai_build"
 ROOMS = {path.stem for path in PACKAGE.iterdir()} | {"usage", "doctor", "init", "clean", "install", "offline", "lock"}
 ROOMS |= {"serve", "dev", "inspect", "output"}
 NO_CODES = re.compile(
-    r"(.*\.(yaml|txt|json|toml|py|md|lock|gz|com|org)|request\.\w+|parent\.(kind|why)|docker\.sock|bundle\.digest|config\.yml)$"
+    r"(.*\.(yaml|txt|json|toml|py|md|lock|gz|com|org)|request\.\w+|parent\.(kind|why)|docker\.sock|bundle\.digest|config\.yml|report\.html)$"
 )
 # Functions that are given the second half of a code, and its first half.
 HELPERS = {
@@ -37,7 +37,7 @@ def codes() -> Iterator[str]:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                whole = re.fullmatch(r"([a-z]+)\.[a-z0-9-]+", node.value)
+                whole = re.fullmatch(r"([a-z]+)\.[a-z0-9-]*[a-z0-9]", node.value)
                 no_file = not NO_CODES.fullmatch(node.value) or node.value in ("config.yaml", "smoke.yaml")
                 if whole and whole[1] in ROOMS and no_file:
                     yield node.value
