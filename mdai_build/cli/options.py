@@ -32,22 +32,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 junit_option = click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the checks as JUnit XML too."
 )
-<<<<<<< HEAD
-parent_option = click.option(
-    "--parent", metavar="gcp|slim|local|REF", help="The parent image; default: Google's (gcp). See `parents list`."
-)
-parent_options = _together(
-    parent_option,
-    click.option("--platform", metavar="OS/ARCH", help="What the image runs on: linux/amd64 (default) or linux/arm64."),
-=======
 report_option = click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page (HTML) with all of it, pictures too.",
 )
+parent_option = click.option(
+    "--parent", metavar="gcp|slim|local|REF", help="The parent image; default: Google's (gcp). See `parents list`."
+)
 parent_options = together(
-    click.option("--parent", metavar="gcp|local|REF", help="The parent image; default: Google's (gcp)."),
->>>>>>> main
+    parent_option,
+    click.option("--platform", metavar="OS/ARCH", help="What the image runs on: linux/amd64 (default) or linux/arm64."),
     click.option("--cache-folder", type=click.Path(path_type=Path, file_okay=False), help="Where we keep our cache."),
 )
 look_up_option = click.option(
