@@ -55,6 +55,9 @@ class Settings(BaseModel):
     installer: Literal["auto", "uv", "pip"] = Field(
         "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
     )
+    reproducible: bool = Field(
+        False, description="give images their normal form: the same digest on every machine: true or false"
+    )
     offline: bool = Field(
         False, description="do not look up, before a build, whether the requirements can be met: true or false"
     )

@@ -34,11 +34,13 @@ from mdai_build.cli.options import (
     parent_options,
     print_json,
     read_settings,
+    reproducible_option,
     silent,
     smoke_options,
     write_junit,
 )
 from mdai_build.cli.serving import run_command, test_command
+from mdai_build.cli.verifying import verify_command
 from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -149,6 +151,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @click.option("-t", "--tag", help="Name of the image; default: mdai-build/NAME:latest.")
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
+@reproducible_option
 @parent_options
 @look_up_option
 @install_options
@@ -217,6 +220,7 @@ cli.add_command(run_command)
 cli.add_command(dev_command)
 cli.add_command(lock_command)
 cli.add_command(inspect_command)
+cli.add_command(verify_command)
 
 
 def main() -> NoReturn:

@@ -37,6 +37,9 @@ parent_options = _together(
 look_up_option = click.option(
     "--offline", is_flag=True, default=None, help="Do not ask package indexes whether the requirements can be met."
 )
+reproducible_option = click.option(
+    "--reproducible", is_flag=True, default=None, help="Give the image its normal form: one digest on every machine."
+)
 install_options = _together(
     click.option(
         "--installer",

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mdai_build.engine.archive import layers_of, load_image, save_image
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, connect, require_image
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.watch import FolderWatch, watched
 
 _MODULES = {
+    "archive": ("layers_of", "load_image", "save_image"),
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "connect", "require_image"),
@@ -62,6 +64,8 @@ __all__ = [
     "file_of_image",
     "find_python",
     "install_server_packages",
+    "layers_of",
+    "load_image",
     "local_server",
     "look_into",
     "netrc_file",
@@ -70,6 +74,7 @@ __all__ = [
     "require_image",
     "require_local",
     "running_container",
+    "save_image",
     "watched",
 ]
 

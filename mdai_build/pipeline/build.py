@@ -25,6 +25,7 @@ from mdai_build.pipeline.planning import (
     secrets_of,
     warnings_of,
 )
+from mdai_build.pipeline.reproduce import make_reproducible, parent_identity
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
 from mdai_build.plan import (
     CONTENT_LABEL,
@@ -127,12 +128,17 @@ def prepare(
     Raises:
         UnavailableError: the parent cannot be had.
     """
-    if not _layers_merge(engine, settings):
+    parents = ensure_parents(engine, plan, tell)
+    if settings.reproducible:
+        # Nothing here may depend on the engine: the same order of layers, and parents by what they hold.
+        parents = [f"reproducible {parent_identity(engine, parent)}" for parent in parents]
+    elif not _layers_merge(engine, settings):
         plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
-    digest = content_digest(plan, ensure_parents(engine, plan, tell))
+    digest = content_digest(plan, parents)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
-        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
+        label = digest if settings.reproducible else f"{digest}+zstd"
+        return Prepared(checked, unpacked, plan, tag, label, "zstd")
     return Prepared(checked, unpacked, plan, tag, digest)
 
 
@@ -146,9 +152,14 @@ def ensure_image(
     Raises:
         MdaiBuildError: a step failed.
     """
-    built = None if no_cache else built_before(engine, model)
+    # What was not packed to be pushed has the same label in its normal form.
+    unknown_packing = settings.reproducible and model.compression == "zstd"
+    built = None if no_cache or unknown_packing else built_before(engine, model)
     if built is None:
-        return build_prepared(engine, model, settings, no_cache, tell)
+        built, notes = build_prepared(engine, model, settings, no_cache, tell)
+        if settings.reproducible:
+            built = make_reproducible(engine, model, built, settings, tell)
+        return built, notes
     tell("nothing changed: the image is there already")
     return built, ()
 

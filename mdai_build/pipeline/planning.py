@@ -124,8 +124,12 @@ def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
     """The ids of the images that a build starts from, pulled where they are not there."""
     from mdai_build.engine import ensure_parent
 
-    parents = parent_images(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
-    return [ensure_parent(engine, parent, tell).id for parent in parents]
+    return [ensure_parent(engine, parent, tell).id for parent in parent_images_of(plan)]
+
+
+def parent_images_of(plan: BuildPlan) -> tuple[str, ...]:
+    """The images that a build starts from; more than one only in an author's own Dockerfile."""
+    return tuple(parent_images(plan.author_dockerfile)) if plan.author_dockerfile else (plan.parent.reference,)
 
 
 @contextlib.contextmanager
