@@ -33,6 +33,8 @@ from mdai_build.resources import resource, runtime_folder
 
 GENERATED = "_mdai"
 MARKER = ".mdai-build-context"
+# Of what is in the image, whatever the umask here: the server runs as another user than the one who owns it.
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _KEPT_SECONDS = 7 * 24 * 3600
 _EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
@@ -62,6 +64,8 @@ def write_context(
         _remove_others(folder, wanted | {MARKER})
         for path in _empty_folders(plan, unpacked):
             (folder / path).mkdir(parents=True, exist_ok=True)
+        for place, _, _ in os.walk(folder / GENERATED):
+            Path(place).chmod(_FOLDER_MODE)
     except OSError as error:
         raise UnavailableError(
             Problem(
@@ -177,6 +181,7 @@ def _write_if_different(target: Path, content: bytes) -> None:
             return
     _make_room(target)
     target.write_bytes(content)
+    target.chmod(_FILE_MODE)
 
 
 def _place(source: Path, target: Path, share: bool) -> None:

@@ -80,7 +80,7 @@ class NormalImage:
 
         Not of how it came about: layers, history and times do not count.
         """
-        digest = hashlib.sha256(json.dumps(["mdai-build image 1", self.parent, self.runs]).encode())
+        digest = hashlib.sha256(_json(["mdai-build image 1", self.parent, self.runs]))
         for path in sorted(self.files):
             entry = self.files[path]
             digest.update(json.dumps([path, *_printable(entry), entry.digest]).encode())

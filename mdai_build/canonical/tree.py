@@ -15,6 +15,8 @@ from mdai_build.canonical.residue import is_residue, normal_text
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
+_BUNDLE = ("src/lib/", "workspace/")
+"""Where an image has the files of its bundle."""
 _CHUNK = 2**20
 _MOST_REWRITTEN_BYTES = 64 * 2**20
 
@@ -91,7 +93,7 @@ def read_layer(layer: tarfile.TarFile, number: int, before: Tree) -> Change:
                 added[target] = first = replace(first, link_group=group)
             added[path] = first
         elif path:
-            added[path] = _entry(member, number)
+            added[path] = _of_bundle(_entry(member, number)) if path.startswith(_BUNDLE) else _entry(member, number)
     after = dict(before)
     # What was a folder and no longer is takes along what was in it.
     removed |= {p for p, e in added.items() if e.kind != tarfile.DIRTYPE and p in before and _is_folder(before[p])}
@@ -192,6 +194,13 @@ def _entry(member: tarfile.TarInfo, number: int) -> Entry:
     device = (member.devmajor, member.devminor) if member.ischr() or member.isblk() else (0, 0)
     target = member.linkname if member.issym() else ""
     return Entry(kind, member.mode & 0o7777, member.uid, member.gid, target, device, tuple(xattrs), content)
+
+
+def _of_bundle(entry: Entry) -> Entry:
+    """The rights of a bundle's own file: whether it may be executed is all that its digest counts."""
+    if entry.kind not in (tarfile.REGTYPE, tarfile.DIRTYPE):
+        return entry
+    return replace(entry, mode=0o755 if entry.kind == tarfile.DIRTYPE or entry.mode & 0o100 else 0o644)
 
 
 def _is_folder(entry: Entry) -> bool:

@@ -272,7 +272,7 @@ def finish(
             done = push_image(engine, model.tag, tell)
         pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
     return BuildReport(
-        image=ImageReport(reference=model.tag, id=built.image_id, size_bytes=facts.size_bytes if facts else 0)
+        image=ImageReport(model.tag, built.image_id, facts.size_bytes if facts else 0, built.digest or None)
         if kept
         else None,
         parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),
