@@ -13,7 +13,16 @@ from typing import Any, Literal
 
 import platformdirs
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.logins import Login, hide_login, take_login
@@ -60,6 +69,14 @@ class Settings(BaseModel):
     )
     offline: bool = Field(
         False, description="do not look up, before a build, whether the requirements can be met: true or false"
+    )
+    signing_key: SecretStr | None = Field(
+        None,
+        description="key that signs provenance, ECDSA P-256 or Ed25519: a PEM file, or its text",
+    )
+    signing_key_password: SecretStr | None = Field(None, description="password of that key, where it has one")
+    builder_id: str = Field(
+        "urn:mdai-build:local", description="URI of who builds, as it stands in the provenance of images"
     )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"

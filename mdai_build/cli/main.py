@@ -33,6 +33,7 @@ from mdai_build.cli.options import (
     model_argument,
     parent_options,
     print_json,
+    provenance_option,
     read_settings,
     reproducible_option,
     silent,
@@ -152,6 +153,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
 @reproducible_option
+@provenance_option
 @parent_options
 @look_up_option
 @install_options
@@ -166,6 +168,7 @@ def build(
     no_test: bool,
     no_cache: bool,
     push: bool,
+    provenance: Path | None,
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
@@ -186,7 +189,7 @@ def build(
         report = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
+            BuildOptions(tag, not no_test, no_cache, push, provenance, Trial(samples, scope, out)),
             progress.tell,
             progress.tell_check,
         )

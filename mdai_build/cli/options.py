@@ -40,6 +40,11 @@ look_up_option = click.option(
 reproducible_option = click.option(
     "--reproducible", is_flag=True, default=None, help="Give the image its normal form: one digest on every machine."
 )
+provenance_option = click.option(
+    "--provenance",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a statement of what the image was built from to this file; signed where there is a key.",
+)
 install_options = _together(
     click.option(
         "--installer",

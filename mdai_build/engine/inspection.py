@@ -48,6 +48,8 @@ class ImageDetails:
     ports: tuple[str, ...]
     layers: tuple[Layer, ...]
     """Oldest first, without those that hold nothing."""
+    digests: tuple[str, ...] = ()
+    """Names with the digest of its manifest, for an image that is in a registry too."""
 
 
 def look_into(engine: Engine, reference: str) -> ImageDetails:
@@ -79,7 +81,15 @@ def look_into(engine: Engine, reference: str) -> ImageDetails:
             for step in reversed(history)
             if step["Size"]
         ),
+        digests=tuple(found.get("RepoDigests") or ()),
     )
+
+
+def digests_of(engine: Engine, reference: str) -> tuple[str, ...]:
+    """The names with the digest of its manifest by which registries know an image."""
+    with engine_words():
+        found: dict[str, Any] = engine.client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+    return tuple(found.get("RepoDigests") or ())
 
 
 def file_of_image(engine: Engine, image_id: str, path: str, most_bytes: int) -> bytes | None:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +26,7 @@ from mdai_build.pipeline.planning import (
     secrets_of,
     warnings_of,
 )
+from mdai_build.pipeline.provenance import record_provenance, signing_key, wants_provenance
 from mdai_build.pipeline.reproduce import make_reproducible, parent_identity
 from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
 from mdai_build.plan import (
@@ -65,6 +67,8 @@ class BuildOptions:
     """Whether to build every step anew, even where nothing changed."""
     push: bool = False
     """Whether an image that passed goes to the registry that its tag names."""
+    provenance: Path | None = None
+    """A file for the statement of what the image was built from."""
     trial: Trial = field(default_factory=Trial)
 
 
@@ -92,6 +96,8 @@ def build_model(
     from mdai_build.engine import connect
 
     begun = time.monotonic()
+    started = datetime.now(timezone.utc)
+    signing_key(settings)  # a key that cannot be used is told before the work, not after
     asked_tag = None if options.tag is None else normalise_tag(options.tag)
     tell("checking the bundle and its requirements")
     checked = check_for_build(path, settings)
@@ -102,6 +108,9 @@ def build_model(
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
     report = finish(engine, model, built, settings, options, tell, on_check)
+    if report.image is not None and wants_provenance(settings, options):
+        with warnings_of(checked):
+            record_provenance(engine, model, report, settings, options, started, tell)
     return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
 
 
