@@ -18,7 +18,7 @@ class Difference:
     """One thing that is in one image and not in the other, or differs."""
 
     path: str
-    """Of a file, or `config: KEY` of the configuration."""
+    """Of a file; of the configuration, `label NAME` or `setting NAME`."""
     what: str
     """In words: `only in the image`, `only in the rebuild`, `content`, or the attributes that differ."""
     made_by: str
@@ -73,7 +73,10 @@ def _difference(ours: Entry | None, theirs: Entry | None) -> str:
 
 
 def _config_difference(key: str, ours: object, theirs: object) -> Difference:
-    return Difference(f"config: {key}", f"{ours!r} in the image, {theirs!r} in the rebuild", "", None)
+    name = key.removeprefix("config.")
+    label = name.removeprefix("Labels.")
+    path = f"label {label}" if label != name else f"setting {name}"
+    return Difference(path, f"{ours!r} in the image, {theirs!r} in the rebuild", "", None)
 
 
 def _config_differences(

@@ -1,4 +1,4 @@
-"""What an image was built from, as a statement that others can check: in-toto, SLSA, DSSE; signed where there is a key."""
+"""What an image was built from, as a statement that others can check: in-toto, SLSA, DSSE; signed if there is a key."""
 
 from __future__ import annotations
 

@@ -93,10 +93,16 @@ def _groups(differences: Sequence[Difference]) -> list[tuple[str, str, str, list
     """What differs alike: the place (a package, else a folder), what, the instruction, the paths; most files first."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for difference in differences:
-        place = difference.package or str(PurePosixPath(difference.path).parent)
+        place = difference.package or _folder(difference.path)
         found.setdefault((place, difference.what, difference.made_by), []).append(difference.path)
     groups = [(*key, paths) for key, paths in found.items()]
-    return sorted(groups, key=lambda group: (not group[3][0].startswith("config"), -len(group[3]), group[0]))
+    return sorted(groups, key=lambda group: (-len(group[3]), group[0]))
+
+
+def _folder(path: str) -> str:
+    if path.startswith(("label ", "setting ")):
+        return "the configuration"
+    return f"/{PurePosixPath(path).parent}".removesuffix("/.")
 
 
 def _short(text: str) -> str:

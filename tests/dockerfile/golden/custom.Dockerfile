@@ -66,7 +66,9 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \

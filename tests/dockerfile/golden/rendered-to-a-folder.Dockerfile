@@ -63,7 +63,9 @@ RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt 
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \

@@ -55,7 +55,9 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 COPY --link --chown=1000:1000 _mdai/weights/ /src/lib/
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \
