@@ -71,6 +71,7 @@ def digest_of_build(engine: Engine, model: Path, wheels: Path, number: int) -> t
         )
         seconds = time.perf_counter() - begun
         engine.run("docker", "rmi", "--force", TAG)
+        engine.run("docker", "buildx", "prune", "--force", "--keep-storage", "3GB")
         return str(json.loads(done.stdout)["image"]["digest"]), seconds
 
 

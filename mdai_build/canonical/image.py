@@ -314,17 +314,23 @@ class _Parts(io.RawIOBase):
 
 def _normal_config(config: Mapping[str, Any], parents: int, layers: Sequence[NormalLayer]) -> dict[str, Any]:
     runs = {key: value for key in _CONFIG if (value := (config.get("config") or {}).get(key))}
-    history, holding = [], 0
+    history: list[dict[str, Any]] = []
+    holding = 0
     for step in config.get("history") or ():
-        if holding >= parents and (step.get("empty_layer") or holding - parents < len(layers)):
-            empty = bool(step.get("empty_layer")) or not _holds(layers[holding - parents])
-            normal = {"created": CREATED, "created_by": instruction(str(step.get("created_by") or ""))}
-            history.append({**normal, "empty_layer": True} if empty else normal)
-        else:
+        if holding < parents:
             history.append(step)
         holding += not step.get("empty_layer")
+    # What a step was given depends on who builds (certificates, mirrors): of our own, what they made is told alone.
+    history += [{"created": CREATED, "created_by": _made(layer)} for layer in layers if _holds(layer)]
     platform = {key: config[key] for key in _PLATFORM if config.get(key)}
     return {**platform, "created": CREATED, "config": runs, "history": history}
+
+
+def _made(layer: NormalLayer) -> str:
+    paths = [path for path, entry in layer.entries if entry.kind != tarfile.DIRTYPE] or list(layer.removed)
+    paths = paths or [path for path, _ in layer.entries]
+    place = posixpath.commonpath(paths) if len(paths) > 1 else posixpath.dirname(paths[0])
+    return f"{layer.made_by.split(' ')[0]} /{place}"
 
 
 def _holds(layer: NormalLayer) -> bool:

@@ -25,10 +25,11 @@ from mdai_build.pipeline.planning import (
     request_of,
     secrets_of,
     warnings_of,
+    with_resolved,
 )
 from mdai_build.pipeline.provenance import record_provenance, signing_key, wants_provenance
-from mdai_build.pipeline.reproduce import make_reproducible, parent_identity
-from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
+from mdai_build.pipeline.reproduce import make_reproducible, parent_identity, without_settings
+from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
     CONTENT_LABEL,
     LABEL_PREFIX,
@@ -105,9 +106,10 @@ def build_model(
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
+        planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
-    report = finish(engine, model, built, settings, options, tell, on_check)
+    report = finish(engine, model, built, settings, options, tell, on_check, planned)
     if report.image is not None and wants_provenance(settings, options):
         with warnings_of(checked):
             record_provenance(engine, model, report, settings, options, started, tell)
@@ -137,13 +139,16 @@ def prepare(
     Raises:
         UnavailableError: the parent cannot be had.
     """
+    if not _layers_merge(engine, settings):
+        first = not settings.reproducible and weights_cost_more(unpacked, checked.requirements)
+        plan = replace(plan, layers_merge=False, weights_first=first)
     parents = ensure_parents(engine, plan, tell)
     if settings.reproducible:
-        # Nothing here may depend on the engine: the same order of layers, and parents by what they hold.
-        parents = [f"reproducible {parent_identity(engine, parent)}" for parent in parents]
-    elif not _layers_merge(engine, settings):
-        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
-    digest = content_digest(plan, parents)
+        # The label that holds this is in the image: it may not depend on the engine or on who builds.
+        held = [f"reproducible {parent_identity(engine, parent)}" for parent in parents]
+        digest = content_digest(without_settings(plan), held)
+    else:
+        digest = content_digest(plan, parents)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
         label = digest if settings.reproducible else f"{digest}+zstd"
@@ -204,8 +209,9 @@ def build_prepared(
     ):
         while True:
             write_context(plan, model.unpacked, folder)
+            given = with_resolved(secrets, checked, plan, folder)
             request = replace(
-                image_request(replace(model, plan=plan), folder, settings, secrets),
+                image_request(replace(model, plan=plan), folder, settings, given),
                 no_cache=no_cache,
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
@@ -220,7 +226,12 @@ def build_prepared(
                 notes.append(note)
                 tell(note.what)
                 plan = replace(
-                    plan_attempt(checked, model.unpacked, settings, attempt), weights_first=plan.weights_first
+                    plan_attempt(checked, model.unpacked, settings, attempt),
+                    layers_merge=plan.layers_merge,
+                    weights_first=plan.weights_first,
+                    conda_packages=plan.conda_packages,
+                    requirements_text=plan.requirements_text,
+                    constraints_text=plan.constraints_text,
                 )
 
 
@@ -250,6 +261,7 @@ def finish(
     options: BuildOptions,
     tell: Tell,
     on_check: Callable[[Check], None],
+    planned: PlanMaker | None = None,
 ) -> BuildReport:
     """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
 
@@ -267,7 +279,9 @@ def finish(
         facts = engine.image(built.image_id)
         if options.test:
             tell("starting the image for the smoke test")
-            outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check)
+            outcome = smoke_test(
+                engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned
+            )
         if outcome is None or outcome.smoke.passed:
             _move_tag(engine, built.image_id, model.tag)
             kept = True

@@ -73,6 +73,22 @@ def normal_form(
             yield image
 
 
+def without_settings(plan: BuildPlan) -> BuildPlan:
+    """The plan without what depends on who builds: how packages are reached, and what the engine can do."""
+    return replace(
+        plan,
+        index_url=None,
+        extra_index_urls=(),
+        netrc=False,
+        secret_proxies=False,
+        wheels=False,
+        ca_bundle="none",
+        builds_from_source=False,
+        layers_merge=True,
+        weights_first=False,
+    )
+
+
 def parent_identity(engine: Engine, image_id: str) -> str:
     """What a parent image is on every image store: its layers' content. Its id is another on each."""
     from mdai_build.engine import layers_of

@@ -48,7 +48,8 @@ def verify_image(reference: str, model: Path, settings: Settings, tell: Tell) ->
     _check_ours(reference, labels)
     settings = _with_parent(settings, labels)
     tell("checking the bundle and its requirements")
-    checked = check_for_build(model, settings)
+    # The versions are those of the image, not what an index has now.
+    checked = replace(check_for_build(model, settings), resolved_text="")
     with warnings_of(checked):
         unpacked, plan = plan_model(checked, settings, tell)
         notes = _notes(labels, unpacked.digest, checked)

@@ -8,6 +8,7 @@ from mdai_build.requirements.install import (
     constraint_file,
     install_file,
     installer_arguments,
+    resolved_file,
     vcs_lines,
 )
 from mdai_build.requirements.lock import (
@@ -81,6 +82,7 @@ __all__ = [
     "read_requirements",
     "redact",
     "requirements_digest",
+    "resolved_file",
     "source_command",
     "source_file",
     "stale",

@@ -23,6 +23,7 @@ PLAN = BuildPlan(
     workspace=False,
     weights=(),
     code=(),
+    layers_merge=True,
     weights_first=False,
     requirements_text="numpy\n",
     constraints_text="",
