@@ -36,6 +36,8 @@ from mdai_build.settings import Settings
 LABEL_PREFIX = "io.mdai-build."
 CONTENT_LABEL = LABEL_PREFIX + "content"
 """On an image that `build` made: the `content_digest` that it was made from."""
+BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
+"""Of the parent's manifest in its registry. Not in a reproducible image: a parent that came as a file has none."""
 TEMPLATES_LABEL = LABEL_PREFIX + "templates"
 """What an image is made from besides its plan: the digest of templates, pins, and what runs inside it."""
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"

@@ -167,7 +167,7 @@ def topmost(paths: Iterable[str], tree: Tree) -> Iterator[str]:
     gone = set(paths)
     for path in sorted(gone):
         above = posixpath.dirname(path)
-        if above not in gone and (not above or _is_folder(tree[above])):
+        if above not in gone and (above not in tree or _is_folder(tree[above])):
             yield path
 
 

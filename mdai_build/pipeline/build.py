@@ -20,6 +20,7 @@ from mdai_build.pipeline.planning import (
     check_for_build,
     ensure_parents,
     first_attempt,
+    parent_images_of,
     plan_attempt,
     plan_model,
     request_of,
@@ -27,10 +28,11 @@ from mdai_build.pipeline.planning import (
     warnings_of,
     with_resolved,
 )
-from mdai_build.pipeline.provenance import record_provenance, signing_key, wants_provenance
-from mdai_build.pipeline.reproduce import make_reproducible, parent_identity, without_settings
+from mdai_build.pipeline.provenance import manifest_digest, record_provenance, signing_key, wants_provenance
+from mdai_build.pipeline.reproduce import normalised, parent_identity, without_settings
 from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
+    BASE_DIGEST_LABEL,
     CONTENT_LABEL,
     LABEL_PREFIX,
     BuildPlan,
@@ -84,6 +86,8 @@ class Prepared:
     digest: str
     """Of all that goes into the image (`plan.content_digest`), and how its layers are packed."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
+    base_digest: str | None = None
+    """Of the parent's manifest in its registry, where that is to be a label."""
 
 
 def build_model(
@@ -145,15 +149,17 @@ def prepare(
     parents = ensure_parents(engine, plan, tell)
     if settings.reproducible:
         # The label that holds this is in the image: it may not depend on the engine or on who builds.
-        held = [f"reproducible {parent_identity(engine, parent)}" for parent in parents]
+        held = [f"reproducible 1 {parent_identity(engine, parent)}" for parent in parents]
         digest = content_digest(without_settings(plan), held)
+        base = None
     else:
         digest = content_digest(plan, parents)
+        base = manifest_digest(engine, parent_images_of(plan)[-1])
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
         label = digest if settings.reproducible else f"{digest}+zstd"
-        return Prepared(checked, unpacked, plan, tag, label, "zstd")
-    return Prepared(checked, unpacked, plan, tag, digest)
+        return Prepared(checked, unpacked, plan, tag, label, "zstd", base)
+    return Prepared(checked, unpacked, plan, tag, digest, base_digest=base)
 
 
 def ensure_image(
@@ -168,24 +174,25 @@ def ensure_image(
     """
     # What was not packed to be pushed has the same label in its normal form.
     unknown_packing = settings.reproducible and model.compression == "zstd"
-    built = None if no_cache or unknown_packing else built_before(engine, model)
+    built = None if no_cache or unknown_packing else built_before(engine, model, settings)
     if built is None:
-        built, notes = build_prepared(engine, model, settings, no_cache, tell)
-        if settings.reproducible:
-            built = make_reproducible(engine, model, built, settings, tell)
-        return built, notes
+        return build_prepared(engine, model, settings, no_cache, tell)
     tell("nothing changed: the image is there already")
     return built, ()
 
 
-def built_before(engine: Engine, model: Prepared) -> BuildResult | None:
+def built_before(engine: Engine, model: Prepared, settings: Settings) -> BuildResult | None:
     """The image that was made from the very same content, if it is still there."""
     from mdai_build.engine import BuildResult
 
     facts = engine.image(model.tag)
     if facts is None or facts.labels.get(CONTENT_LABEL) != model.digest:
         facts = engine.image_labelled(CONTENT_LABEL, model.digest)
-    return BuildResult(image_id=facts.id, stages=(), seconds=0.0) if facts else None
+    if facts is None:
+        return None
+    # Where an image's id is not the digest of its configuration, that is not known any more.
+    is_digest = settings.reproducible and not engine.has_containerd_store()
+    return BuildResult(image_id=facts.id, stages=(), seconds=0.0, digest=facts.id if is_digest else "")
 
 
 def build_prepared(
@@ -216,7 +223,7 @@ def build_prepared(
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
             try:
-                return build_image(engine, request, tell), tuple(notes)
+                return normalised(engine, model, build_image(engine, request, tell), settings, tell), tuple(notes)
             except RequirementsError as failure:
                 log = failure.problems[0].details or ""
                 following = next_attempt(attempt, log, checked.requirements, checked.config.python, settings)
@@ -244,7 +251,10 @@ def image_request(
     return replace(
         request_of(context, settings, secrets),
         author_line=author_line(model.plan),
-        labels=((CONTENT_LABEL, model.digest),),
+        labels=(
+            (CONTENT_LABEL, model.digest),
+            *([(BASE_DIGEST_LABEL, model.base_digest)] if model.base_digest else []),
+        ),
         compression=model.compression,
         # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
         repack=model.compression == "zstd" and model.plan.parent.kind == "local",

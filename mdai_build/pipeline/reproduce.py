@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.pipeline.planning import parent_images_of
 from mdai_build.pipeline.serve import Tell
-from mdai_build.plan import CONTENT_LABEL, BuildPlan
+from mdai_build.plan import BASE_DIGEST_LABEL, CONTENT_LABEL, BuildPlan
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from mdai_build.pipeline.build import Prepared
 
 
-def make_reproducible(
-    engine: Engine, model: Prepared, built: BuildResult, settings: Settings, tell: Tell
-) -> BuildResult:
-    """The image of a build in its normal form, which takes the place of the image as it was built.
+def normalised(engine: Engine, model: Prepared, built: BuildResult, settings: Settings, tell: Tell) -> BuildResult:
+    """The image of a build, in its normal form where the settings ask for that; it takes the place of the other.
 
     Raises:
         UnavailableError: there is no room for it, or the engine does not take it.
@@ -33,6 +32,8 @@ def make_reproducible(
     from mdai_build.canonical.image import write_image
     from mdai_build.engine import load_image
 
+    if not settings.reproducible:
+        return built
     begun = time.monotonic()
     try:
         with normal_form(engine, built.image_id, model.plan, settings, tell) as image:
@@ -69,7 +70,7 @@ def normal_form(
         save_image(engine, image_id, scratch / "image.tar")
         with _told_of_disk(settings):
             with open_archive(scratch / "image.tar", scratch) as archive:
-                image = normalise(archive, parent, (CONTENT_LABEL,))
+                image = normalise(archive, parent, (CONTENT_LABEL, BASE_DIGEST_LABEL))
             yield image
 
 
@@ -124,7 +125,7 @@ def _parent_layers(engine: Engine, image_id: str, plan: BuildPlan) -> tuple[str,
 def _told_of_disk(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
+    except (ValueError, tarfile.TarError) as error:
         raise UnavailableError(Problem("verify.unreadable", f"the image cannot be read: {error}")) from error
     except OSError as error:
         raise UnavailableError(
