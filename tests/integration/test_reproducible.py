@@ -68,7 +68,7 @@ def test_one_digest_on_both_image_stores(
     place = tmp_path / "statement.json"
     try:
         first = run(tmp_path / "1", signing, "build", folder, *build, "--push", "--provenance", place)
-        second = run(tmp_path / "2", other_engine, "build", archive, *build, "--no-test", "--no-cache")
+        second = run(tmp_path / "2", other_engine, "build", archive, *build, "--no-test")
         told = json.loads(first.stdout)
         digest = told["image"]["digest"]
         assert digest == json.loads(second.stdout)["image"]["digest"]
