@@ -255,7 +255,7 @@ def context_folder(contexts: Path, bundle: Bundle, on_wait: Callable[[], None]) 
     """
     key = hashlib.sha256(str(bundle.origin.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     contexts.mkdir(parents=True, exist_ok=True)
-    _forget_old_contexts(contexts)
+    forget_contexts(contexts)
     folder = contexts / f"{bundle.name}-{key}"
     lock = FileLock(f"{folder}.lock")
     try:
@@ -270,14 +270,28 @@ def context_folder(contexts: Path, bundle: Bundle, on_wait: Callable[[], None]) 
         lock.release()
 
 
-def _forget_old_contexts(contexts: Path) -> None:
-    """Removes contexts that no build used for a week: a bundle at a path that never comes again leaves one each."""
+def forget_contexts(contexts: Path, older_than: float = _KEPT_SECONDS, dry_run: bool = False) -> int:
+    """Removes contexts that no build used for so many seconds, and gives the bytes that this frees.
+
+    A bundle at a path that never comes again leaves one each. Those of builds that are going on stay. What is linked to
+    from elsewhere, as the bundle's own files are, frees nothing.
+    """
+    freed = 0
     for lock_file in contexts.glob("*.lock"):
         try:
-            if time.time() - lock_file.stat().st_mtime < _KEPT_SECONDS:
+            if time.time() - lock_file.stat().st_mtime < older_than:
                 continue
             with FileLock(lock_file, timeout=0):
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-                lock_file.unlink(missing_ok=True)
+                folder = lock_file.with_suffix("")
+                freed += _bytes_of(folder)
+                if not dry_run:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    lock_file.unlink(missing_ok=True)
         except (OSError, Timeout):  # in use, or another run removes it too
             continue
+    return freed
+
+
+def _bytes_of(folder: Path) -> int:
+    statuses = (Path(place, name).lstat() for place, _, names in os.walk(folder) for name in names)
+    return sum(status.st_size for status in statuses if status.st_nlink == 1)

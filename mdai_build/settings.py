@@ -96,6 +96,12 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_cache_path("mdai-build")),
         description="where unpacked bundles, build contexts and reports are kept",
     )
+    keep_days: float = Field(
+        30.0, ge=0, description="how many days an unpacked bundle and its pictures are kept since they were last used"
+    )
+    keep_bytes: int = Field(
+        50 * 1024**3, ge=0, description="how much unpacked bundles may take, such as 20g; the oldest go first"
+    )
     engine_folder: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_path("mdai-build")) / "engine",
         description="folder of the private engine that `make engine` starts",
@@ -133,7 +139,7 @@ class Settings(BaseModel):
         extra = ",mode=max,compression=zstd,oci-mediatypes=true" if info.field_name == "cache_to" else ""
         return tuple(word if "=" in word else f"type=registry,ref={word}{extra}" for word in words)
 
-    @field_validator("memory", mode="before")
+    @field_validator("memory", "keep_bytes", mode="before")
     @classmethod
     def _read_size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
@@ -177,10 +183,11 @@ def load_settings(
     options: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    look_for_file: bool = True,
 ) -> Settings:
     """The settings in force for a run started in `folder` (default: the working folder).
 
-    Options whose value is None count as not given.
+    Options whose value is None count as not given. Without `look_for_file` no settings file is read.
 
     Raises:
         UsageError: a setting is unknown or has a value that it cannot have; all of them at once.
@@ -189,7 +196,7 @@ def load_settings(
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     _take(values, origin, _machine_defaults(environment), "this machine")
-    file = _settings_file(folder or _working_folder())
+    file = settings_file(folder) if look_for_file else None
     if file is not None:
         _take(values, origin, _read_toml(file), str(file))
     for name in Settings.model_fields:
@@ -267,7 +274,9 @@ def _working_folder() -> Path | None:
         return None
 
 
-def _settings_file(folder: Path | None) -> Path | None:
+def settings_file(folder: Path | None = None) -> Path | None:
+    """The settings file that counts for a run started in `folder` (default: the working folder), if there is one."""
+    folder = folder or _working_folder()
     if folder is None:
         return None
     for place in (folder, *folder.parents):

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from mdai_build.engine.connection import Engine
+from mdai_build.engine.failed_log import line_that_matters
 from mdai_build.engine.process import Environment, started
+from mdai_build.engine.steps import ShowsSteps, StepReader
 from mdai_build.errors import (
     BuildFailedError,
     BundleError,
@@ -44,8 +46,10 @@ _LOGIN = re.compile(
     r"|Authentication failed for|could not read Username|terminal prompts disabled|returned error: 40[137]"
     r"|407 Proxy Authentication Required|response 40[137]"
 )
+_NOT_TOLD = ("[internal]", "[auth]")
+"""How the names of steps begin that are of no interest."""
 _NO_CACHE_EXPORT = "Cache export is not supported"
-_KEPT_LINES = 400
+_KEPT_LINES = 20_000
 
 
 @dataclass(frozen=True)
@@ -249,9 +253,15 @@ def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]
 
 
 def follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], None]) -> None:
+    """Reads BuildKit's lines to their end. Who can show more than the name of each step is told more."""
+    shows = on_step if isinstance(on_step, ShowsSteps) else None
+    steps = StepReader(readable_step)
     for line in lines:
+        now = steps.read(line.rstrip("\n")) if shows else None
+        if shows and now is not None and not now.name.startswith(_NOT_TOLD):
+            shows.step(now)
         name = progress.read(line.rstrip("\n"))
-        if name is not None and not name.startswith(("[internal]", "[auth]")):
+        if name is not None and not name.startswith(_NOT_TOLD):
             on_step(name)
 
 
@@ -320,7 +330,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return RequirementsError(
             Problem(
                 code="engine.install-failed",
-                what="the requirements cannot be installed",
+                what=f"the requirements cannot be installed\n{line_that_matters(log)}".strip(),
                 next_step="the log below names the requirement; change its line in .mdai/requirements.txt",
                 details=log,
             )
@@ -328,7 +338,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     return BuildFailedError(
         Problem(
             code="engine.step-failed",
-            what=f"this step of the build failed: {name}",
+            what=f"this step of the build failed: {name}\n{line_that_matters(log)}".strip(),
             next_step=next((advice for words, advice in _ADVICE.items() if words in f"{name}\n{log}"), None),
             details=log,
         )

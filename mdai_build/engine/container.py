@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import docker.errors
 from docker.models.containers import Container as DockerContainer
-from docker.types import Mount
+from docker.types import DeviceRequest, Mount
 
 from mdai_build.engine.connection import Engine, engine_words
 from mdai_build.engine.process import end_started
@@ -46,6 +46,8 @@ class RunOptions:
     """Folders of this machine, and where the container sees them; it cannot write there."""
     user: str | None = None
     """Numeric; None is the image's own."""
+    gpus: bool = False
+    """Whether it sees the GPUs of the engine's machine."""
 
 
 class RunningContainer:
@@ -137,9 +139,10 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
             pids_limit=options.processes,
             mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
             user=options.user,
+            device_requests=[DeviceRequest(count=-1, capabilities=[["gpu"]])] if options.gpus else None,
         )
     try:
-        with engine_words():
+        with engine_words(), _giving_gpus():
             container.start()
         yield RunningContainer(container, _url(container))
     finally:
@@ -177,6 +180,24 @@ def _mounting(engine: Engine) -> Iterator[None]:
     except docker.errors.APIError as error:
         if "bind source path does not exist" in str(error.explanation):
             raise UnavailableError(_remote(engine)) from error
+        raise
+
+
+@contextmanager
+def _giving_gpus() -> Iterator[None]:
+    """An engine without GPUs says so only when a container that is to see them is started."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        if "could not select device driver" in str(error.explanation):
+            raise UnavailableError(
+                Problem(
+                    code="engine.no-gpu",
+                    what="the container engine has no GPUs to lend",
+                    expected="a machine with an NVIDIA GPU, its driver and the NVIDIA Container Toolkit",
+                    next_step="leave out --gpus, or install the toolkit and restart the engine",
+                )
+            ) from error
         raise
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mdai_build.bundle import SMOKE_FILE, Bundle, check_entry_point, read_bundle
+from mdai_build.bundle import SMOKE_FILE, Bundle, check_entry_point, check_weights, read_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
 from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
@@ -59,7 +59,9 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
 
     parsed = attempt(lambda: parse_config(bundle.read_text(bundle.config_path), bundle.config_path))
     python = parsed.config.python if parsed else None
-    warnings.extend(attempt(lambda: check_entry_point(bundle, python)) or ())
+    device = parsed.config.device_type if parsed and python else None
+    warnings.extend(attempt(lambda: check_entry_point(bundle, python, device)) or ())
+    warnings.extend(attempt(lambda: tuple(check_weights(bundle))) or ())
     if parsed is not None:
         warnings.extend(parsed.warnings)
         warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle)) or ())

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import parent_images
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.install import Attempt, explain_no_tools
 from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Tell
+from mdai_build.pipeline.store import unpack
 from mdai_build.plan import BuildPlan, CaBundle, make_plan
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
@@ -39,7 +40,7 @@ def plan_model(
         if total >= _WORTH_TELLING_BYTES:
             tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
-    unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
+    unpacked = unpack(checked.bundle, settings, on_progress)
     attempt = first_attempt(checked, settings)
     return unpacked, plan_attempt(checked, unpacked, settings, attempt, ca_bundle)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.pipeline.store import unpack
 from mdai_build.resources import resource, runtime_folder
 from mdai_build.settings import Settings
 
@@ -168,7 +169,7 @@ def check_and_unpack(path: Path, settings: Settings, tell: Tell) -> tuple[Checke
     """
     tell("checking the bundle")
     checked = check_model(path, settings)
-    return checked, unpack_bundle(checked.bundle, settings.cache_folder / "bundles")
+    return checked, unpack(checked.bundle, settings)
 
 
 @contextmanager

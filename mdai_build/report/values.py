@@ -41,6 +41,17 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class StepReport:
+    """One step of the build: when it ran, in wall seconds since the build began, and whether the cache had it."""
+
+    name: str
+    start: float | None
+    """None where it is not known; `end` is then how long it took."""
+    end: float
+    cached: bool
+
+
+@dataclass(frozen=True)
 class PushReport:
     """Where the image was pushed to."""
 
@@ -72,6 +83,8 @@ class BuildReport:
     """What the requirements change in the preinstalled packages, a line each."""
     pushed: PushReport | None = None
     """None when no push was asked for."""
+    steps: tuple[StepReport, ...] = ()
+    """As the builder timed them; empty where it did not tell."""
 
 
 @dataclass(frozen=True)

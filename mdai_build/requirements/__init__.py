@@ -3,6 +3,7 @@
 from mdai_build.requirements.advice import DECIDING, advice
 from mdai_build.requirements.exact import exact_conda_package, exact_package
 from mdai_build.requirements.explain import Findings, explain_failure, not_looked_up
+from mdai_build.requirements.guess import Guess, guess_requirements
 from mdai_build.requirements.install import (
     CONSTRAINT_FILE,
     constraint_file,
@@ -45,6 +46,7 @@ __all__ = [
     "RESOLVED_FILE",
     "SOURCE_FILE",
     "Findings",
+    "Guess",
     "Kind",
     "LockFacts",
     "Override",
@@ -59,6 +61,7 @@ __all__ = [
     "exact_conda_package",
     "exact_package",
     "explain_failure",
+    "guess_requirements",
     "install_file",
     "installer_arguments",
     "lock_arguments",

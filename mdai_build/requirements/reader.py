@@ -381,7 +381,7 @@ def _no_file(bundle: Bundle) -> Problem:
     if near:
         advice = f"rename `{shown(beside[near[0]])}` to `requirements.txt`"
     elif texts:
-        advice = f"move `{shown(texts[0])}` there"
+        advice = f"move `{shown(texts[0])}` into .mdai/"
     return Refusal(
         "no-file",
         "the bundle has no requirements.txt in `.mdai`: it gets the preinstalled packages alone",

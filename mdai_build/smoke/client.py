@@ -12,6 +12,8 @@ from typing_extensions import Self
 if TYPE_CHECKING:
     import requests
 
+    from mdai_build.smoke.request import RequestBody
+
 MAX_ANSWER_BYTES = 2 * 1024**3
 _CHUNK = 1024 * 1024
 
@@ -38,6 +40,8 @@ class Reply:
     seconds: float = 0.0
     failure: str = ""
     """The step that our server says has failed (header `mdai-failure`); empty from others."""
+    timing: str = ""
+    """What our server says that the steps took (header `server-timing`); empty from others."""
 
     @property
     def text(self) -> str:
@@ -67,9 +71,12 @@ class Client:
         """GET; raises NoReplyError, TooSlowError or TooLargeError."""
         return self._ask("GET", path, seconds)
 
-    def post(self, path: str, body: bytes, content_type: str, seconds: float) -> Reply:
-        """POST; raises NoReplyError, TooSlowError or TooLargeError."""
-        return self._ask("POST", path, seconds, data=body, headers={"content-type": content_type})
+    def post(
+        self, path: str, body: bytes | RequestBody, content_type: str, seconds: float, measure: bool = False
+    ) -> Reply:
+        """POST; raises NoReplyError, TooSlowError or TooLargeError. `measure` asks for memory in `Reply.timing`."""
+        headers = {"content-type": content_type, **({"mdai-measure": "memory"} if measure else {})}
+        return self._ask("POST", path, seconds, data=body, headers=headers)
 
     def _ask(self, method: str, path: str, seconds: float, **parts: Any) -> Reply:
         import requests
@@ -94,6 +101,7 @@ class Client:
                     body=bytes(body),
                     seconds=time.monotonic() - begin,
                     failure=response.headers.get("mdai-failure", ""),
+                    timing=response.headers.get("server-timing", ""),
                 )
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise TooSlowError(f"no answer within {seconds:g} s") from error

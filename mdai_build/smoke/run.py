@@ -16,7 +16,7 @@ from mdai_build.smoke import failures
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.plan import SmokePlan
-from mdai_build.smoke.request import Demand, SmokeRequest
+from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
 
 MSGPACK = "application/msgpack"
@@ -38,7 +38,7 @@ _OWN_SAMPLES = (
 _MAY_REFUSE = "outputs if the model is meant for such images; if it is not, nothing needs to be done"
 
 
-class _StopError(Exception):
+class StopError(Exception):
     """The target cannot be asked further; the check that says why has been told."""
 
 
@@ -49,7 +49,7 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
     answers none of the synthetic ones. What it refuses besides is a warning: not every model eats every image.
     """
     with Client(target.url) as client:
-        run = _Run(target, plan, client, on_check)
+        run = Run(target, plan, client, on_check)
         try:
             run.wait_until_ready()
             run.try_endpoints()
@@ -59,13 +59,13 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
                     run.send(request)
             run.judge()
             run.measure()
-        except _StopError:
+        except StopError:
             pass
         return run.result()
 
 
 @dataclass
-class _Run:
+class Run:
     """The state of one smoke test."""
 
     target: Target
@@ -134,7 +134,7 @@ class _Run:
                 problem = failures.not_ready(self.plan.ready_seconds, self.target, last)
             if problem is not None:
                 self.fail("model loads", waited, problem)
-                raise _StopError
+                raise StopError
             time.sleep(min(max(shortest, waited * _POLL_SHARE), longest))
         told = self._status().get("load_seconds")
         # The server's own figure, since a container may have been loading before we began to wait.
@@ -204,7 +204,7 @@ class _Run:
             state = self.target.state()
             if not state.running:
                 self.fail(name, time.monotonic() - begin, failures.exited(self.target, state, while_doing))
-                raise _StopError
+                raise StopError
             time.sleep(0.1)
 
     # ---- requests ----
@@ -234,16 +234,25 @@ class _Run:
         self.tell(request.name, "warning", 0.0, problem.what, (problem,))
         return False
 
-    def send(self, request: SmokeRequest) -> None:
-        """Sends one request and judges the answer, as far as it can be judged by itself."""
+    def post(self, request: SmokeRequest, measure: bool = False) -> Reply:
+        """The answer to one request; raises what `Client.post` does."""
+        return self.client.post("/inference", RequestBody(request), MSGPACK, self.plan.predict_seconds, measure)
+
+    def send(self, request: SmokeRequest, on_reply: Callable[[Reply], None] | None = None) -> None:
+        """Sends one request and judges the answer, as far as it can be judged by itself.
+
+        With `on_reply`, which is told the answer as it came, the server is asked what memory it took.
+        """
         name = request.name
         begin = time.monotonic()
         try:
-            reply = self.client.post("/inference", request.body(), MSGPACK, self.plan.predict_seconds)
+            reply = self.post(request, measure=on_reply is not None)
+            if on_reply is not None:
+                on_reply(reply)
         except TooSlowError:
             problem = failures.too_slow(name, self.plan.predict_seconds, self.target)
             self.fail(name, time.monotonic() - begin, problem)
-            raise _StopError from None  # it is busy with this one for who knows how long
+            raise StopError from None  # it is busy with this one for who knows how long
         except TooLargeError as error:
             self.fail(name, time.monotonic() - begin, _bad_answer(name, f"the answer is too large: {error}"))
             return
@@ -263,7 +272,7 @@ class _Run:
         kind = failures.kind_of(reply.failure, reply.text)
         if kind == "died":
             self.fail(request.name, reply.seconds, failures.worker_died(request.name, reply.text))
-            raise _StopError
+            raise StopError
         if kind == "request":
             self.fail(request.name, reply.seconds, failures.bad_request(request.name, reply.text))
         elif kind == "invalid":
@@ -344,10 +353,9 @@ class _Run:
         first = useful[0]
         self.first_seconds = first.seconds
         times: list[float] = []
-        body = first.request.body()
         while len(times) < self.plan.repeats and sum(times) + first.seconds < _REPEAT_BUDGET_SECONDS:
             try:
-                reply = self.client.post("/inference", body, MSGPACK, self.plan.predict_seconds)
+                reply = self.post(first.request)
                 seen, details = f"answered {reply.status}", reply.text[:20_000]
             except (NoReplyError, TooSlowError, TooLargeError) as error:
                 seen, details = str(error), failures.log_tail(self.target)
