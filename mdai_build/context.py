@@ -33,6 +33,8 @@ from mdai_build.resources import resource, runtime_folder
 
 GENERATED = "_mdai"
 MARKER = ".mdai-build-context"
+# Of what is in the image, whatever the umask here: the server runs as another user than the one who owns it.
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _KEPT_SECONDS = 7 * 24 * 3600
 _EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
@@ -63,6 +65,8 @@ def write_context(
         _remove_others(folder, wanted | {MARKER})
         for path in _empty_folders(plan, unpacked) if unpacked else ():
             (folder / path).mkdir(parents=True, exist_ok=True)
+        for place, _, _ in os.walk(folder / GENERATED):
+            Path(place).chmod(_FOLDER_MODE)
     except OSError as error:
         raise UnavailableError(
             Problem(
@@ -121,13 +125,25 @@ def generated_files(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
     yield f"{GENERATED}/requirements/_uv.toml", _uv_settings(plan).encode()
     pins = resource("base_images")
     pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON
-    yield f"{GENERATED}/pins/uv.txt", (pins / "uv.txt").read_bytes()
-    for kind in ("preinstalled", "server"):
-        for python in pythons:
-            yield f"{GENERATED}/pins/{kind}/{python}.txt", (pins / kind / f"{python}.txt").read_bytes()
+    names = ("uv.txt", *(f"{kind}/{python}.txt" for kind in ("preinstalled", "server") for python in pythons))
+    # A folder of wheels is its owner's: what came as sources was built there, and has hashes of its own.
+    hashes = {} if plan.wheels else _hashes(pins / "hashes.txt")
+    for name in names:
+        yield f"{GENERATED}/pins/{name}", _hashed(pins / name, hashes)
     runtime = runtime_folder()
     for file in sorted(runtime.rglob("*.py")):
         yield f"{GENERATED}/runtime/mdai_runtime/{file.relative_to(runtime).as_posix()}", file.read_bytes()
+
+
+def _hashes(file: Path) -> dict[str, list[str]]:
+    lines = (line.split() for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return {pin: hashes for pin, *hashes in lines}
+
+
+def _hashed(file: Path, hashes: dict[str, list[str]]) -> bytes:
+    """The pins of a file, each with the hashes that its package may have, which both installers then ask for."""
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return "".join(" --hash=".join((line, *hashes.get(line, ()))) + "\n" for line in lines if line).encode()
 
 
 def _uv_settings(plan: BuildPlan) -> str:
@@ -190,6 +206,7 @@ def _write_if_different(target: Path, content: bytes) -> None:
             return
     _make_room(target)
     target.write_bytes(content)
+    target.chmod(_FILE_MODE)
 
 
 def _place(source: Path, target: Path, share: bool) -> None:

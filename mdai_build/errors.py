@@ -115,6 +115,13 @@ class BuildFailedError(MdaiBuildError):
     title = "the build failed"
 
 
+class NotVerifiedError(MdaiBuildError):
+    """An image is not what it is said to be."""
+
+    exit_code = 6
+    title = "not verified"
+
+
 class SmokeTestFailedError(MdaiBuildError):
     """The image was built and does not do what the interface asks for."""
 

@@ -39,7 +39,12 @@ CONTENT_LABEL = LABEL_PREFIX + "content"
 """On an image that `build` made: the `content_digest` that it was made from."""
 BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
 PARENT_ID_LABEL = LABEL_PREFIX + "parent.id"
-"""On an image that `build` made: which parent it starts from, by the digest in a registry and by the engine's id."""
+"""On an image that `build` made: which parent it starts from, by the digest in a registry and by the engine's id.
+
+Not on a reproducible image: a parent that came as a file has no digest, and its id is another on each image store.
+"""
+TEMPLATES_LABEL = LABEL_PREFIX + "templates"
+"""What an image is made from besides its plan: the digest of templates, pins, and what runs inside it."""
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"
 SBOM_FILE = "/opt/mdai/sbom.cdx.json"
 """Where an image says what is installed in it; a label names the place."""
@@ -116,6 +121,8 @@ class BuildPlan:
     """How CA certificates reach the install steps: not at all, as a secret of the build, or as a file of the
     context. Either way they are mounted, never part of a layer."""
     labels: tuple[tuple[str, str], ...]
+    conda_packages: tuple[str, ...] = ()
+    """Exact conda packages for the environment, `name=version=build`; none: what the channels have for that Python."""
     lock_preferences: str | None = None
     """For `mdai-build lock`: the versions to take where they fit."""
     platform: Platform = "linux/amd64"
@@ -309,6 +316,7 @@ def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tu
         "org.opencontainers.image.title": unpacked.bundle.name,
         "org.opencontainers.image.base.name": parent.reference if parent.kind != "custom" else "",
         LABEL_PREFIX + "version": __version__,
+        TEMPLATES_LABEL: f"sha256:{resources_digest()}",
         LABEL_PREFIX + "bundle.digest": unpacked.digest,
         LABEL_PREFIX + "base-image": config.base_image,
         LABEL_PREFIX + "device-type": config.device_type,

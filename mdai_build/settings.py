@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 import platformdirs
 import tomli
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.logins import Login, hide_login, take_login
@@ -76,10 +85,21 @@ class Settings(BaseModel):
     installer: Literal["auto", "uv", "pip"] = Field(
         "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
     )
+    reproducible: bool = Field(
+        False, description="give images their normal form: the same digest on every machine: true or false"
+    )
     offline: bool = Field(
         False,
         description="do not look up, before a build, whether the requirements can be met, nor ask a registry for base "
         "images: true or false",
+    )
+    signing_key: SecretStr | None = Field(
+        None,
+        description="key that signs provenance, ECDSA P-256 or Ed25519: a PEM file, or its text",
+    )
+    signing_key_password: SecretStr | None = Field(None, description="password of that key, where it has one")
+    builder_id: str = Field(
+        "urn:mdai-build:local", description="URI of who builds, as it stands in the provenance of images"
     )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"

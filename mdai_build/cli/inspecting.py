@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,8 +13,20 @@ from mdai_build.cli.options import json_option, print_json, read_settings
 @click.command("inspect")
 @click.argument("image")
 @click.option("--sbom", is_flag=True, help="Print the bill of materials alone, CycloneDX JSON as the image holds it.")
+@click.option(
+    "--provenance",
+    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    help="Show what this file states of the image; it must speak of this very image.",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    help="A public key, PEM: the statement must be signed by it. Without --provenance, it is read from the registry.",
+)
 @json_option
-def inspect_command(image: str, sbom: bool, as_json: bool, **options: Any) -> None:
+def inspect_command(
+    image: str, sbom: bool, provenance: Path | None, key: Path | None, as_json: bool, **options: Any
+) -> None:
     """Show what an image was built from and what is installed in it, without running it."""
     from mdai_build.pipeline.inspect import inspect_image, sbom_of_image
     from mdai_build.report.inspection import inspection_as_json, print_inspection
@@ -22,7 +35,7 @@ def inspect_command(image: str, sbom: bool, as_json: bool, **options: Any) -> No
     if sbom:
         click.echo(sbom_of_image(image, settings), nl=False)
         return
-    found = inspect_image(image, settings)
+    found = inspect_image(image, settings, provenance, key)
     if as_json:
         print_json({"exit_code": 0, **inspection_as_json(found)})
     else:

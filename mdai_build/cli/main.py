@@ -41,8 +41,10 @@ from mdai_build.cli.options import (
     model_argument,
     parent_options,
     print_json,
+    provenance_option,
     read_settings,
     report_option,
+    reproducible_option,
     silent,
     smoke_options,
     tell_report,
@@ -50,6 +52,7 @@ from mdai_build.cli.options import (
 )
 from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
+from mdai_build.cli.verifying import verify_command
 from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -164,6 +167,8 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @click.option("-t", "--tag", help="Name of the image; default: mdai-build/NAME:latest.")
 @click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
+@reproducible_option
+@provenance_option
 @parent_options
 @look_up_option
 @install_options
@@ -179,6 +184,7 @@ def build(
     no_test: bool,
     no_cache: bool,
     push: bool,
+    provenance: Path | None,
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
@@ -202,7 +208,7 @@ def build(
         built = build_model(
             model,
             settings,
-            BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
+            BuildOptions(tag, not no_test, no_cache, push, provenance, Trial(samples, scope, out)),
             progress,
             progress.tell_check,
         )
@@ -250,6 +256,7 @@ cli.add_command(init_command)
 cli.add_command(doctor_command)
 cli.add_command(clean_command)
 cli.add_command(parents_command)
+cli.add_command(verify_command)
 
 
 def main() -> NoReturn:

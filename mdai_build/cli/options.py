@@ -55,6 +55,14 @@ parent_options = together(
 look_up_option = click.option(
     "--offline", is_flag=True, default=None, help="Do not ask package indexes whether the requirements can be met."
 )
+reproducible_option = click.option(
+    "--reproducible", is_flag=True, default=None, help="Give the image its normal form: one digest on every machine."
+)
+provenance_option = click.option(
+    "--provenance",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a statement of what the image was built from to this file; signed where there is a key.",
+)
 install_options = together(
     click.option(
         "--installer",

@@ -10,12 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mdai_build.engine.archive import layers_of, load_image, save_image
+    from mdai_build.engine.attach import attach_statement, attached_statement
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image
     from mdai_build.engine.container import RunOptions, end_work, require_local, running_container
     from mdai_build.engine.gpus import GpuRequest, gpu_request
-    from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
+    from mdai_build.engine.inspection import ImageDetails, Layer, digests_of, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent, in_registry, pull_image
     from mdai_build.engine.push import Pushed, push_image
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
     from mdai_build.engine.watch import FolderWatch, watched
 
 _MODULES = {
+    "attach": ("attach_statement", "attached_statement"),
+    "archive": ("layers_of", "load_image", "save_image"),
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "ImageFacts", "connect", "require_image"),
     "container": ("RunOptions", "end_work", "require_local", "running_container"),
     "gpus": ("GpuRequest", "gpu_request"),
-    "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
+    "inspection": ("ImageDetails", "Layer", "digests_of", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent", "in_registry", "pull_image"),
     "push": ("Pushed", "push_image"),
@@ -58,10 +62,13 @@ __all__ = [
     "Resolver",
     "RunOptions",
     "Stage",
+    "attach_statement",
+    "attached_statement",
     "bake_file",
     "bake_images",
     "build_image",
     "connect",
+    "digests_of",
     "end_work",
     "ensure_parent",
     "file_of_image",
@@ -69,6 +76,8 @@ __all__ = [
     "gpu_request",
     "in_registry",
     "install_server_packages",
+    "layers_of",
+    "load_image",
     "local_server",
     "look_into",
     "netrc_file",
@@ -78,6 +87,7 @@ __all__ = [
     "require_image",
     "require_local",
     "running_container",
+    "save_image",
     "watched",
 ]
 

@@ -70,6 +70,8 @@ class BuildResult:
     """Empty where files were asked for instead."""
     stages: tuple[Stage, ...]
     seconds: float
+    digest: str = ""
+    """Of the configuration, for an image that was put into its normal form: the same on every machine."""
 
 
 @dataclass(frozen=True)

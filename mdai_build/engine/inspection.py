@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 import docker.errors
 from docker.models.containers import Container as DockerContainer
 
+from mdai_build.canonical.history import instruction
 from mdai_build.engine.build import readable_step
 from mdai_build.engine.connection import Engine, engine_words, require_image
 from mdai_build.engine.container import OWNER_LABEL, owner, remove_abandoned
@@ -48,6 +48,8 @@ class ImageDetails:
     ports: tuple[str, ...]
     layers: tuple[Layer, ...]
     """Oldest first, without those that hold nothing."""
+    digests: tuple[str, ...] = ()
+    """Names with the digest of its manifest, for an image that is in a registry too."""
 
 
 def look_into(engine: Engine, reference: str) -> ImageDetails:
@@ -75,11 +77,19 @@ def look_into(engine: Engine, reference: str) -> ImageDetails:
         working_folder=config.get("WorkingDir") or "",
         ports=tuple(sorted(config.get("ExposedPorts") or {})),
         layers=tuple(
-            Layer(readable_step(_instruction(str(step.get("CreatedBy") or ""))), step["Size"])
+            Layer(readable_step(instruction(str(step.get("CreatedBy") or ""))), step["Size"])
             for step in reversed(history)
             if step["Size"]
         ),
+        digests=tuple(found.get("RepoDigests") or ()),
     )
+
+
+def digests_of(engine: Engine, reference: str) -> tuple[str, ...]:
+    """The names with the digest of its manifest by which registries know an image."""
+    with engine_words():
+        found: dict[str, Any] = engine.client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+    return tuple(found.get("RepoDigests") or ())
 
 
 def file_of_image(engine: Engine, image_id: str, path: str, most_bytes: int) -> bytes | None:
@@ -112,13 +122,3 @@ def _created(engine: Engine, image_id: str) -> Iterator[DockerContainer]:
     finally:
         with engine_words(), contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
-
-
-def _instruction(text: str) -> str:
-    """What made a layer, as in the Dockerfile: engines put the shell before it, and before that the values of ARG."""
-    text = text.removesuffix("# buildkit").strip()
-    words, shell, command = text.partition("/bin/sh -c ")
-    if not shell or not re.fullmatch(r"(?:RUN )?(?:\|\d+ .*)?", words, re.S):
-        return text
-    nothing = "#(nop)"
-    return command.removeprefix(nothing).strip() if command.startswith(nothing) else f"RUN {command}"

@@ -215,7 +215,7 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
                 engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder
             )
             if not options.build.no_cache:
-                model.built = built_before(engine, model.prepared)
+                model.built = built_before(engine, model.prepared, settings)
                 model.unchanged = model.built is not None
     jobs = options.jobs or _jobs(engine, settings)
     try:
@@ -240,7 +240,8 @@ def _build(
 ) -> None:
     from mdai_build.engine import bake_images
 
-    if len(models) > 1:
+    # What a bake makes has the label of its normal form before it has that form: those are built one by one.
+    if len(models) > 1 and not settings.reproducible:
         tell(f"building {len(models)} images")
         try:
             with (
@@ -256,7 +257,7 @@ def _build(
     def by_itself(model: _Model) -> None:
         with model.step():
             assert model.prepared
-            model.built = built_before(engine, model.prepared)
+            model.built = built_before(engine, model.prepared, settings)
             if model.built is None:
                 model.built, model.notes = build_prepared(
                     engine, model.prepared, settings, options.build.no_cache, tell

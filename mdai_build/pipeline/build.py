@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,8 @@ from mdai_build.pipeline.planning import (
     warnings_of,
     with_resolved,
 )
+from mdai_build.pipeline.provenance import record_provenance, signing_key, wants_provenance
+from mdai_build.pipeline.reproduce import normalised, parent_identity, without_settings
 from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
     CONTENT_LABEL,
@@ -69,6 +72,8 @@ class BuildOptions:
     """Whether to build every step anew, even where nothing changed."""
     push: bool = False
     """Whether an image that passed goes to the registry that its tag names."""
+    provenance: Path | None = None
+    """A file for the statement of what the image was built from."""
     trial: Trial = field(default_factory=Trial)
 
 
@@ -100,6 +105,8 @@ def build_model(
     from mdai_build.engine import connect
 
     begun = time.monotonic()
+    started = datetime.now(timezone.utc)
+    signing_key(settings)  # a key that cannot be used is told before the work, not after
     asked_tag = None if options.tag is None else normalise_tag(options.tag)
     tell("checking the bundle and its requirements")
     checked = check_for_build(path, settings)
@@ -114,6 +121,9 @@ def build_model(
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
     report = finish(engine, model, built, settings, options, tell, on_check, planned)
+    if report.image is not None and wants_provenance(settings, options):
+        with warnings_of(checked):
+            record_provenance(engine, model, report, settings, options, started, tell)
     return replace(report, warnings=(*report.warnings, *emulated, *notes), seconds_total=time.monotonic() - begun)
 
 
@@ -144,22 +154,30 @@ def prepare(
         UnavailableError: the parent cannot be had.
     """
     if not _layers_merge(engine, settings):
-        plan = replace(plan, layers_merge=False, weights_first=weights_cost_more(unpacked, checked.requirements))
+        first = not settings.reproducible and weights_cost_more(unpacked, checked.requirements)
+        plan = replace(plan, layers_merge=False, weights_first=first)
     # To build every step anew is to take none of them from elsewhere.
     labels: tuple[tuple[str, str], ...] = ()
-    found = None if options.no_cache else (finder or Finder(engine, settings, tell)).find(plan)
+    found = None
+    if not (options.no_cache or settings.reproducible):
+        found = (finder or Finder(engine, settings, tell)).find(plan)
     if found and found.parent:
         contents = [found.parent]  # its labels tell of the parent, and are inherited
+        digest = content_digest(plan, contents)
     else:
         parents = ensure_parents(engine, plan, tell)
-        contents = [parent.content for parent in parents]
-        if plan.author_dockerfile is None:
-            labels = parent_labels(parents[0])
-    digest = content_digest(plan, contents)
+        if settings.reproducible:
+            # The label that holds this is in the image: it may not depend on the engine or on who builds.
+            contents = [f"reproducible 1 {parent_identity(engine, parent.id)}" for parent in parents]
+            digest = content_digest(without_settings(plan), contents)
+        else:
+            digest = content_digest(plan, [parent.content for parent in parents])
+            labels = parent_labels(parents[0]) if plan.author_dockerfile is None else ()
     plan = use(plan, found)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
-        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd", labels, found)
+        label = digest if settings.reproducible else f"{digest}+zstd"
+        return Prepared(checked, unpacked, plan, tag, label, "zstd", labels, found)
     return Prepared(checked, unpacked, plan, tag, digest, labels=labels, base=found)
 
 
@@ -173,21 +191,27 @@ def ensure_image(
     Raises:
         MdaiBuildError: a step failed.
     """
-    built = None if no_cache else built_before(engine, model)
+    # What was not packed to be pushed has the same label in its normal form.
+    unknown_packing = settings.reproducible and model.compression == "zstd"
+    built = None if no_cache or unknown_packing else built_before(engine, model, settings)
     if built is None:
         return build_prepared(engine, model, settings, no_cache, tell)
     tell("nothing changed: the image is there already")
     return built, ()
 
 
-def built_before(engine: Engine, model: Prepared) -> BuildResult | None:
+def built_before(engine: Engine, model: Prepared, settings: Settings) -> BuildResult | None:
     """The image that was made from the very same content, if it is still there."""
     from mdai_build.engine import BuildResult
 
     facts = engine.image(model.tag)
     if facts is None or facts.labels.get(CONTENT_LABEL) != model.digest:
         facts = engine.image_labelled(CONTENT_LABEL, model.digest)
-    return BuildResult(image_id=facts.id, stages=(), seconds=0.0) if facts else None
+    if facts is None:
+        return None
+    # Where an image's id is not the digest of its configuration, that is not known any more.
+    is_digest = settings.reproducible and not engine.has_containerd_store()
+    return BuildResult(image_id=facts.id, stages=(), seconds=0.0, digest=facts.id if is_digest else "")
 
 
 def build_prepared(
@@ -218,7 +242,7 @@ def build_prepared(
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
             try:
-                return build_image(engine, request, tell), tuple(notes)
+                return normalised(engine, model, build_image(engine, request, tell), settings, tell), tuple(notes)
             except RequirementsError as failure:
                 log = failure.problems[0].details or ""
                 following = next_attempt(attempt, log, checked.requirements, checked.config.python, settings)
@@ -233,6 +257,9 @@ def build_prepared(
                     weights_first=plan.weights_first,
                     base=plan.base,
                     base_server=plan.base_server,
+                    conda_packages=plan.conda_packages,
+                    requirements_text=plan.requirements_text,
+                    constraints_text=plan.constraints_text,
                 )
 
 
@@ -245,7 +272,12 @@ def image_request(
     return replace(
         request_of(context, settings, secrets),
         author_line=author_line(model.plan),
-        labels=((CONTENT_LABEL, model.digest), (USED_LABEL, model.plan.base or INLINE), *model.labels),
+        # A reproducible image may not tell which of two equal bases it was made from.
+        labels=(
+            (CONTENT_LABEL, model.digest),
+            *(() if settings.reproducible else ((USED_LABEL, model.plan.base or INLINE),)),
+            *model.labels,
+        ),
         compression=model.compression,
         # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
         repack=model.compression == "zstd" and model.plan.parent.kind == "local",
@@ -296,7 +328,7 @@ def finish(
             done = push_image(engine, model.tag, tell)
         pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
     return BuildReport(
-        image=ImageReport(reference=model.tag, id=built.image_id, size_bytes=facts.size_bytes if facts else 0)
+        image=ImageReport(model.tag, built.image_id, facts.size_bytes if facts else 0, built.digest or None)
         if kept
         else None,
         parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),

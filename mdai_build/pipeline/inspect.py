@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.errors import Problem, UnavailableError
+from mdai_build.pipeline.provenance import check_provenance
 from mdai_build.plan import BASE_DIGEST_LABEL, LABEL_PREFIX, PARENT_ID_LABEL
 from mdai_build.settings import Settings
 
@@ -29,10 +31,15 @@ _LABELS = {
 }
 
 
-def inspect_image(reference: str, settings: Settings) -> Inspection:
+def inspect_image(
+    reference: str, settings: Settings, provenance: Path | None = None, key: Path | None = None
+) -> Inspection:
     """What can be known of an image, ours or not.
 
+    With `provenance` or `key`, also what a statement says of it: that of the file, else one beside it in its registry.
+
     Raises:
+        NotVerifiedError: the statement is not about this image, or not signed by that key.
         UnavailableError: no engine answers, or it holds no such image.
     """
     from mdai_build.engine import connect, file_of_image, look_into
@@ -52,7 +59,8 @@ def inspect_image(reference: str, settings: Settings) -> Inspection:
     elif listed is None:
         notes.append(f"the list of packages that should be at {file} in the image is not there, or cannot be read")
     packages, removed = listed or ((), ())
-    return Inspection(reference, image, built, file if listed else None, packages, removed, tuple(notes))
+    stated = check_provenance(engine, image, provenance, key) if provenance or key else None
+    return Inspection(reference, image, built, file if listed else None, packages, removed, tuple(notes), stated)
 
 
 def sbom_of_image(reference: str, settings: Settings) -> bytes:

@@ -125,10 +125,13 @@ def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFac
     """The images that a build starts from, pulled where they are not there; the parent itself is the first."""
     from mdai_build.engine import ensure_parent
 
-    parents: tuple[str, ...] = (plan.parent.reference, *([plan.parent.micromamba] if plan.parent.micromamba else []))
-    if plan.author_dockerfile:
-        parents = parent_images(plan.author_dockerfile)
-    return [ensure_parent(engine, parent, tell, plan.platform) for parent in parents]
+    besides = (plan.parent.micromamba,) if plan.parent.micromamba else ()
+    return [ensure_parent(engine, name, tell, plan.platform) for name in (*parent_images_of(plan), *besides)]
+
+
+def parent_images_of(plan: BuildPlan) -> tuple[str, ...]:
+    """The images that a model's image may stand on; more than one only in an author's own Dockerfile."""
+    return tuple(parent_images(plan.author_dockerfile)) if plan.author_dockerfile else (plan.parent.reference,)
 
 
 def parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:

@@ -29,7 +29,12 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         "exit_code": report.exit_code,
         "image": None
         if image is None
-        else {"reference": image.reference, "id": image.id, "size_bytes": image.size_bytes},
+        else {
+            "reference": image.reference,
+            "id": image.id,
+            "size_bytes": image.size_bytes,
+            **({"digest": image.digest} if image.digest else {}),
+        },
         "parent": {"reference": report.parent.reference, "why": report.parent.why},
         "base": None if report.base is None else dataclasses.asdict(report.base),
         "stages": [

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mdai_build.engine import ImageDetails
+    from mdai_build.provenance import ReadStatement
 
 _PROPERTY = "mdai-build:"
 _WIDEST_STEP = 100
@@ -44,6 +45,17 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """A statement of what an image was built from, which speaks of that very image."""
+
+    where: str
+    statement: ReadStatement
+    signed_by: str | None
+    """The id of the key whose signature was checked; None where none was."""
+    signatures: int
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What could be found out about an image without running it."""
 
@@ -57,6 +69,8 @@ class Inspection:
     """Preinstalled packages that are not there any more, as `name==version`."""
     notes: tuple[str, ...]
     """What could not be found out, and why."""
+    provenance: Provenance | None = None
+    """None where it was not asked for."""
 
 
 def read_sbom(content: bytes) -> tuple[tuple[Package, ...], tuple[str, ...]] | None:
@@ -137,6 +151,24 @@ def inspection_as_json(found: Inspection) -> dict[str, Any]:
         "labels": dict(image.labels),
         "sbom": found.sbom_file,
         "notes": list(found.notes),
+        "provenance": _provenance(found.provenance) if found.provenance else None,
+    }
+
+
+def _provenance(found: Provenance) -> dict[str, Any]:
+    statement = found.statement
+    return {
+        "where": found.where,
+        "signed_by": found.signed_by,
+        "signatures": found.signatures,
+        "subjects": list(statement.subjects),
+        "bundle_digest": statement.bundle_digest,
+        "parent": statement.parent,
+        "builder": statement.builder,
+        "versions": dict(statement.versions),
+        "started": statement.started,
+        "finished": statement.finished,
+        "packages": statement.packages,
     }
 
 
@@ -182,7 +214,21 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
         ("ports", ", ".join(image.ports) or "none"),
         ("environment", " ".join(image.environment) or "none"),
     ]
+    if found.provenance:
+        statement = found.provenance.statement
+        versions = ", ".join(f"{name} {version}" for name, version in statement.versions)
+        rows += [
+            ("provenance", f"built {statement.started} by {statement.builder} ({versions})"),
+            ("", f"from {statement.bundle_digest} on {statement.parent}, {statement.packages} packages"),
+            ("", _signature(found.provenance)),
+        ]
     return rows
+
+
+def _signature(found: Provenance) -> str:
+    if found.signed_by:
+        return f"signed by the key {found.signed_by}"
+    return "signed; not checked, since no --key was given" if found.signatures else "not signed"
 
 
 def _print_packages(on: Console, found: Inspection) -> None:

@@ -19,6 +19,8 @@ class ImageReport:
     reference: str
     id: str
     size_bytes: int
+    digest: str | None = None
+    """Of the configuration of an image in its normal form: the same on every machine and image store."""
 
 
 @dataclass(frozen=True)

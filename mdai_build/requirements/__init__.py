@@ -1,6 +1,7 @@
 """What a bundle wants installed: requirements.txt and its includes, parsed, checked and flattened; never installed."""
 
 from mdai_build.requirements.advice import DECIDING, advice
+from mdai_build.requirements.exact import exact_conda_package, exact_package
 from mdai_build.requirements.explain import Findings, explain_failure, not_looked_up
 from mdai_build.requirements.guess import Guess, guess_requirements
 from mdai_build.requirements.install import (
@@ -59,6 +60,8 @@ __all__ = [
     "advice",
     "built_instead",
     "constraint_file",
+    "exact_conda_package",
+    "exact_package",
     "explain_failure",
     "guess_requirements",
     "install_file",

@@ -99,7 +99,9 @@ def read_pins(file: str) -> Dict[str, str]:
     """The versions that a file of `name==version` lines pins, by normal name."""
     with open(file, encoding="utf-8") as stream:
         lines = [line.split("#")[0].strip() for line in stream]
-    return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if "==" in line}
+    # A hash may follow.
+    pins = [line.split()[0].split("==") for line in lines if "==" in line]
+    return {normal(name): version for name, version in pins}
 
 
 def normal(name: str) -> str:

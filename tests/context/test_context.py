@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,23 @@ def test_certificates_are_a_file_of_the_context_when_the_plan_says_so(unpacked: 
     plan = dataclasses.replace(plan_for(unpacked), ca_bundle="file")
     write_context(plan, unpacked, tmp_path / "context", ca_bundle=certificates)
     assert (tmp_path / "context/_mdai/ca-bundle.crt").read_text() == "PEM"
+
+
+def test_pins_carry_hashes_unless_a_folder_of_wheels_serves(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    plan = plan_for(unpacked)
+    for wheels in (False, True):
+        write_context(dataclasses.replace(plan, wheels=wheels), unpacked, tmp_path / str(wheels))
+        for name in ("uv", "preinstalled/py38", "server/py38"):
+            lines = (tmp_path / str(wheels) / "_mdai/pins" / f"{name}.txt").read_text().splitlines()
+            assert lines and all(("--hash=sha256:" in line) != wheels for line in lines)
+
+
+def test_what_is_generated_can_be_read_by_all_under_any_umask(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_context(plan_for(unpacked), unpacked, tmp_path / "context")
+    finally:
+        os.umask(before)
+    runtime = tmp_path / "context/_mdai/runtime/mdai_runtime"
+    assert {path.stat().st_mode & 0o777 for path in runtime.glob("*.py")} == {0o644}
+    assert runtime.stat().st_mode & 0o777 == 0o755

@@ -79,7 +79,9 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \

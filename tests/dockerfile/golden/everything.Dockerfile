@@ -115,7 +115,9 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \

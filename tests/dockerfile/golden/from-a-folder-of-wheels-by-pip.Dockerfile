@@ -95,7 +95,9 @@ RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_NO_INDEX=1 PIP_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \

@@ -76,7 +76,9 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
+USER 1000:1000
 WORKDIR /src
+USER root
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \
