@@ -11,6 +11,7 @@ All start from the same parent, in the same run, in turns.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import sys
@@ -173,6 +174,24 @@ class Bench:
         own = steps[: len(steps) - len(parent)]
         return sum(float(size) for size, step in own if "sbom.py" in step or not any(word in step for word in theirs))
 
+    def waterfall(self) -> list[tuple[str, ...]]:
+        """The steps of one build of ours: what it is, from when on, and how long, in seconds."""
+        told = json.loads(
+            self.engine.output(
+                *(sys.executable, "-m", "mdai_build.cli", "build", str(self.model.zip), "--parent", "local"),
+                *("--tag", f"{TAG}/ours", "--cache-folder", str(self._cache), "--no-test", "--json"),
+            )
+        )
+        before = min(step["start"] for step in told["steps"]) if told["steps"] else 0.0
+        spent = max(step["end"] for step in told["steps"]) - before if told["steps"] else 0.0
+        rows = [
+            (step["name"][:70], f"{step['start']:.2f}", f"{step['end'] - step['start']:.2f}") for step in told["steps"]
+        ]
+        return [
+            *rows,
+            ("beside BuildKit: checking, unpacking, asking the engine", "", f"{told['seconds_total'] - spent:.2f}"),
+        ]
+
     def forget(self) -> None:
         """Makes the next build a cold one."""
         self.engine.empty()
@@ -234,6 +253,11 @@ def measure(bench: Bench, rounds: int, chosen: list[str], no_copied: bool) -> li
     verdict = "one line of code to the smoke test's verdict"
     row(verdict, bench.model.change_code, lambda: bench.ours("--json"), others=False)
     if not chosen:
+        bench.model.change_weights()
+        bench.model.pack()
+        title = f"Where the seconds of changed weights go, image store {bench.engine.store}"
+        write_section(title, ("step", "from, s", "seconds"), bench.waterfall())
+        bench.engine.tidy()
         rows.append(("image beyond parent, packages and model", f"{bench.overhead() / 2**20:.1f} MiB", "", "", ""))
     return rows
 

@@ -57,7 +57,8 @@ def bake_images(
                 raise build_failure(progress)
         told: dict[str, Any] = json.loads(metadata.read_bytes())
     seconds = time.monotonic() - begun
-    return {name: BuildResult(image_id(engine, told[name]), progress.stages(), seconds) for name in requests}
+    stages, steps = progress.stages(), progress.steps(begun)
+    return {name: BuildResult(image_id(engine, told[name]), stages, seconds, steps) for name in requests}
 
 
 class _Once:

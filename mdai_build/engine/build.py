@@ -48,6 +48,7 @@ _LOGIN = re.compile(
 )
 _NOT_TOLD = ("[internal]", "[auth]")
 """How the names of steps begin that are of no interest."""
+_WORTH_TELLING_SECONDS = 0.05
 _NO_CACHE_EXPORT = "Cache export is not supported"
 _KEPT_LINES = 20_000
 
@@ -63,6 +64,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step of a build, in wall seconds since the build began."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class BuildResult:
     """A built image that has no tag yet."""
 
@@ -70,6 +80,8 @@ class BuildResult:
     """Empty where files were asked for instead."""
     stages: tuple[Stage, ...]
     seconds: float
+    steps: tuple[Step, ...] = ()
+    """What the stages are made of, in the order in which they began."""
     digest: str = ""
     """Of the configuration, for an image that was put into its normal form: the same on every machine."""
 
@@ -125,6 +137,8 @@ class Progress:
 
     names: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When each vertex began and ended, by time.monotonic(); BuildKit tells the seconds at the end."""
     cached: set[str] = field(default_factory=set)
     logs: dict[str, list[str]] = field(default_factory=dict)
     failed: str | None = None
@@ -141,7 +155,9 @@ class Progress:
             self.names[vertex] = readable_step(text)
             return self.names[vertex] if vertex != "0" else None
         if done := _DONE.match(text):
-            self.seconds[vertex] = self.seconds.get(vertex, 0.0) + float(done.group(1))
+            seconds, now = float(done.group(1)), time.monotonic()
+            self.seconds[vertex] = self.seconds.get(vertex, 0.0) + seconds
+            self.spans[vertex] = (self.spans.get(vertex, (now - seconds, now))[0], now)
         elif text == "CACHED":
             self.cached.add(vertex)
         elif text.startswith("ERROR: "):
@@ -153,6 +169,20 @@ class Progress:
             lines.append(printed.group(2))
             del lines[:-_KEPT_LINES]
         return None
+
+    def steps(self, begun: float) -> tuple[Step, ...]:
+        """What took time; `begun` is when the build began, by time.monotonic().
+
+        Of BuildKit's own steps the sending of the build context alone.
+        """
+        found = []
+        for vertex, name in self.names.items():
+            if name.startswith(_NOT_TOLD) and "load build context" not in name:
+                continue
+            start, end = self.spans.get(vertex, (None, None))
+            if start is not None and end is not None and end - start >= _WORTH_TELLING_SECONDS:
+                found.append(Step(name.removeprefix("[internal] "), max(0.0, start - begun), end - begun))
+        return tuple(sorted(found, key=lambda step: step.start))
 
     def stages(self) -> tuple[Stage, ...]:
         """The Dockerfile's stages and the export, in the order in which they began."""
@@ -206,6 +236,7 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
             image_id="" if request.output else image_id(engine, json.loads(metadata.read_bytes())),
             stages=progress.stages(),
             seconds=time.monotonic() - begun,
+            steps=progress.steps(begun),
         )
 
 

@@ -302,7 +302,7 @@ def finish(
         UnavailableError: it passed, and could not be pushed.
     """
     from mdai_build.engine import push_image
-    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, PushReport, StageReport
+    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, PushReport, StageReport, StepReport
 
     begun = time.monotonic()
     outcome: Outcome | None = None
@@ -333,6 +333,7 @@ def finish(
         else None,
         parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),
         stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
+        steps=tuple(StepReport(step.name, step.start, step.end, cached=False) for step in built.steps),
         overrides=overrides(model.checked),
         warnings=model.checked.warnings,
         smoke=outcome.smoke if outcome else None,

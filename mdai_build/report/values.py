@@ -120,7 +120,7 @@ class BuildReport:
     base: BaseReport | None = None
     """None when nothing was built: the image was there already."""
     steps: tuple[StepReport, ...] = ()
-    """As the builder timed them; empty where it did not tell."""
+    """Those that took time, as the builder timed them; empty where it did not tell."""
 
 
 @dataclass(frozen=True)

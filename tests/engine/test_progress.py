@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mdai_build.engine.build import Progress, build_failure, readable_step
@@ -40,6 +42,18 @@ def test_stages_have_seconds_and_whether_they_were_cached() -> None:
     assert stages["environment"].cached
     assert (stages["model"].seconds, stages["model"].cached) == (3.0, False)
     assert stages["export"].seconds == 1.7
+
+
+def test_steps_that_took_time_have_their_place_in_the_build() -> None:
+    rest = "#2 [internal] load build context\n#2 DONE 1.5s\n#5 DONE 2.5s\n#7 exporting to image\n#7 DONE 1.7s\n"
+    steps = read(PRINTED + rest).steps(time.monotonic() - 10)
+    assert [(step.name.split(" RUN")[0], round(step.end - step.start, 1)) for step in steps] == [
+        ("[model 2/5]", 2.5),
+        ("exporting to image", 1.7),
+        ("load build context", 1.5),
+        ("[server 1/2]", 0.2),
+    ]
+    assert all(9 < step.end < 20 for step in steps)
 
 
 def test_flags_of_an_instruction_are_not_shown() -> None:

@@ -13,8 +13,8 @@ from mdai_build.smoke.result import SmokeResult
 def test_a_report_as_json(report: BuildReport) -> None:
     document = json.loads(json.dumps(report_as_json(report)))
     assert set(document) == {
-        "format", "exit_code", "image", "parent", "base", "stages", "overrides", "warnings", "smoke", "pictures",
-        "pushed", "seconds_total",
+        "format", "exit_code", "image", "parent", "base", "stages", "steps", "overrides", "warnings", "smoke",
+        "pictures", "pushed", "seconds_total",
     }  # fmt: skip
     assert document["image"] == {
         "reference": "mdai-build/model:latest",
