@@ -22,8 +22,8 @@ class Limits:
 
     entries: int = 100_000
     total_bytes: int = 64 * GIB
-    ratio: int = 1000
-    """Unpacked size over packed size, for what unpacks to more than `ratio_floor`."""
+    ratio: int = 200
+    """Unpacked size over packed size, of each member and of the whole, for what unpacks to more than `ratio_floor`."""
     ratio_floor: int = 256 * 1024**2
     text_bytes: int = 1024**2
     """The largest file that is read as text: config.yaml, requirements.txt, mdai_deploy.py."""
@@ -105,11 +105,7 @@ class Bundle:
                     next_step="check that it is the file that you meant",
                 )
             )
-        parts: list[bytes] = []
-        for _, reader in self.source.stream((self.source.contents[path],)):
-            while part := reader.read(1024**2):
-                parts.append(part)
-        return b"".join(parts)
+        return b"".join(reader.read_all() for _, reader in self.source.stream((self.source.contents[path],)))
 
     def read_text(self, path: str) -> str:
         """The text of a small UTF-8 file, without its byte order mark.

@@ -13,7 +13,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
 _LONGEST_PART = 255  # NAME_MAX of Linux
 # Controls that reorder or break a line when it is shown: a name must read as what it is.
-_MISLEADING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MISLEADING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class UnsafeNameError(ValueError):
