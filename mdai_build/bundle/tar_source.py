@@ -69,7 +69,26 @@ class _StrictHeader(tarfile.TarInfo):
             raise tarfile.ReadError("a header with a wrong size")
         if header.type == tarfile.SOLARIS_XHDTYPE:
             raise tarfile.ReadError("it holds an extended header of old Solaris")
+        if buf[257:263] != b"ustar\0" and bytes(buf[345:500]).strip(b"\0"):
+            raise tarfile.ReadError("a header of two formats")  # for tarfile that is a part of the path
         return header
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        with self._ahead(archive):
+            return cast(tarfile.TarInfo, super()._proc_gnulong(archive))  # type: ignore[misc]
+
+    @contextlib.contextmanager
+    def _ahead(self, archive: tarfile.TarFile) -> Iterator[None]:
+        """While what comes ahead of a member's header is read. Tools differ in which of two counts."""
+        kinds: set[bytes] = archive.__dict__.setdefault("kinds_ahead", set())
+        gnu = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+        if kinds and (self.type in kinds or not (kinds | {self.type}) <= gnu):
+            raise tarfile.ReadError("a member with two extended headers")
+        kinds.add(self.type)
+        try:
+            yield
+        finally:
+            kinds.discard(self.type)
 
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         """tarfile skips what it does not understand of an extended header; other tools end there, or guess."""
@@ -87,11 +106,14 @@ class _StrictHeader(tarfile.TarInfo):
                 return content
 
             @staticmethod
-            def tell() -> int:
-                return int(cast(IO[bytes], stream).tell()) - len(content)
+            def close() -> None:
+                cast(IO[bytes], stream).close()
 
         archive.fileobj = cast(Any, Again)
-        return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]
+        if self.type == tarfile.XGLTYPE:
+            return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]
+        with self._ahead(archive):
+            return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]
 
     def _refuse_sparse(self, *_: Any) -> None:
         raise tarfile.ReadError("it holds a sparse file (`tar --sparse`); pack it without that option")

@@ -46,6 +46,7 @@ _SPECIAL = {
 _DOS_FOLDER = 0x10
 _TWO_KINDS = "a folder in one place and a file in another"
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_RECORD = struct.Struct("<28x3H12x")  # of the directory: how long its name, extra fields and comment are
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
@@ -175,7 +176,7 @@ class ZipSource:
         agree = agree and _unicode_path(extra, name) == _unicode_path(info.extra, name)
         # Where the sizes follow the data, those before it are zero; some tools write the true ones all the same.
         follow = bool(flags & _SIZES_FOLLOW)
-        agree = agree and (told == true or (follow and told == (0, 0, 0)))
+        agree = agree and all(one == right or (follow and one == 0) for one, right in zip(told, true, strict=True))
         if not agree:
             raise damaged(self.origin, info.orig_filename, "its two headers disagree")
         rest = self._ends[info.header_offset] - start - info.compress_size
@@ -341,26 +342,25 @@ def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> tupl
         raise damaged(origin, None, "it is one part of a split zip")
     if directory_start + directory_size != end:
         raise damaged(origin, None, "its directory is not where its end record says")
-    file.seek(directory_start)
-    # Records of 46 bytes and a name: the cap keeps a forged directory from filling the memory before it is counted.
-    if max(entries, _count_records(file, directory_size, limits.entries)) > limits.entries:
+    if entries > limits.entries or _count_records(file, directory_start, end, origin, limits) > limits.entries:
         raise BundleError(too_many_entries(origin, limits))
     if directory_size > limits.entries * 1024:
         raise damaged(origin, None, "its directory is too large for what it holds")
     return entries, directory_start
 
 
-def _count_records(file: IO[bytes], size: int, most: int) -> int:
-    """How many records a directory may hold, counted in blocks until they are too many."""
-    count, before = 0, b""
-    while size > 0 and count <= most:
-        block = file.read(min(size, _BLOCK))
-        if not block:
-            break
-        size -= len(block)
-        block = before + block
-        count += block.count(_CENTRAL)
-        before = block[-(len(_CENTRAL) - 1) :]
+def _count_records(file: IO[bytes], start: int, end: int, origin: Path, limits: Limits) -> int:
+    """How many records the directory holds, as far as there may be more; they fill it to the byte."""
+    count = 0
+    while start < end and count <= limits.entries:
+        file.seek(start)
+        record = file.read(_RECORD.size)
+        if len(record) < _RECORD.size or not record.startswith(_CENTRAL):
+            raise damaged(origin, None, "its directory is damaged")
+        start += _RECORD.size + sum(_RECORD.unpack(record))
+        count += 1
+    if start > end:
+        raise damaged(origin, None, "its directory is damaged")
     return count
 
 
