@@ -14,7 +14,9 @@ def too_large(origin: Path, limits: Limits) -> Problem:
     """It holds more bytes than it may."""
     most = f"{limits.total_bytes / GIB:g} GiB"
     expected = f"at most {most} (the setting bundle_bytes)"
-    return Problem("bundle.too-large", f"the bundle holds more than {most}", Location(str(origin)), expected, _LEAVE_OUT)
+    return Problem(
+        "bundle.too-large", f"the bundle holds more than {most}", Location(str(origin)), expected, _LEAVE_OUT
+    )
 
 
 def too_dense(origin: Path, limits: Limits) -> Problem:

@@ -127,7 +127,7 @@ def _check_pax(content: bytes, for_all: bool) -> None:
     what tools read differently. What holds for all files may say who made them and when, and nothing else."""
     keys = set()
     while content:
-        length, _, rest = content.partition(b" ")
+        length = content.partition(b" ")[0]
         if not length.isdigit() or len(length) > 7 or not len(length) + 1 < int(length) <= len(content):
             raise tarfile.ReadError("a malformed extended header")
         record, content = content[len(length) + 1 : int(length)], content[int(length) :]
@@ -135,11 +135,11 @@ def _check_pax(content: bytes, for_all: bool) -> None:
         if not equals or not record.endswith(b"\n") or not key or key in keys:
             raise tarfile.ReadError("a malformed extended header")
         keys.add(key)
-        wanted = _PAX_VALUES.get(key)
+        wanted, told = _PAX_VALUES.get(key), shown(key.decode("utf-8", "replace"), 60)
         if key.startswith(_PAX_REFUSED) or (wanted and not wanted.fullmatch(value)):
-            raise tarfile.ReadError(f"an extended header with {shown(key.decode('utf-8', 'replace'), 60)}")
+            raise tarfile.ReadError(f"an extended header with {told}")
         if for_all and key not in _PAX_FOR_ALL:
-            raise tarfile.ReadError(f"an extended header that says {shown(key.decode('utf-8', 'replace'), 60)} of all files")
+            raise tarfile.ReadError(f"an extended header that says {told} of all files")
 
 
 class _Metered(io.RawIOBase):
@@ -212,7 +212,7 @@ class TarSource:
                 info = archive.next()
             if info is None:
                 break
-            archive.members.clear()  # tarfile would keep every header
+            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
             if len(info.name) > _LONGEST_NAME or len(info.linkname) > _LONGEST_NAME:
                 raise damaged(self.origin, info.name[:100], "its name is too long")
             yield info

@@ -123,7 +123,9 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
         # Some tools compose accents when they unpack.
         composed = unicodedata.normalize("NFC", path)
         if spelled.setdefault(composed, path) != path:
-            refusals.add("duplicate", entry.name, f"is another spelling of `{shown(spelled[composed])}`, with the same letters")
+            refusals.add(
+                "duplicate", entry.name, f"is another spelling of `{shown(spelled[composed])}`, with the same letters"
+            )
             continue
         earlier = nodes.setdefault(path, number)
         if earlier != number and not (entry.kind == entries[earlier].kind == "folder"):

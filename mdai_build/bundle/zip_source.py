@@ -94,7 +94,10 @@ class ZipSource:
             raise BundleError(too_dense(self.origin, limits))
         for info in self._infos:
             name_size = len(_raw_name(info))
-            if info.header_offset + _LOCAL_HEADER.size + name_size + info.compress_size > self._ends[info.header_offset]:
+            if (
+                info.header_offset + _LOCAL_HEADER.size + name_size + info.compress_size
+                > self._ends[info.header_offset]
+            ):
                 raise damaged(self.origin, info.orig_filename, "it overlaps with another member")
 
     def _find_ends(self) -> dict[int, int]:
@@ -133,8 +136,10 @@ class ZipSource:
             raise damaged(self.origin, info.orig_filename, "it is a link with a target that is too long")
         with telling_damage(self.origin, info.orig_filename):
             content = _Content(self._file, self._data_start(info), info)
-            return MemberReader(content, self.origin, info.orig_filename, info.file_size).read_all().decode(
-                "utf-8", "surrogateescape"
+            return (
+                MemberReader(content, self.origin, info.orig_filename, info.file_size)
+                .read_all()
+                .decode("utf-8", "surrogateescape")
             )
 
     def stream(self, numbers: Collection[int]) -> Iterator[tuple[int, MemberReader]]:

@@ -174,7 +174,11 @@ def _difference(ours: Files, theirs: Files) -> str:
     # bsdtar composes accents; what would fall together by that is refused by ours.
     ours = {unicodedata.normalize("NFC", path): content for path, content in ours.items()}
     theirs = {unicodedata.normalize("NFC", path): content for path, content in theirs.items()}
-    seen = {path[len(root) :]: content for path, content in theirs.items() if path.startswith(root) and not left_out_part(path)}
+    seen = {
+        path[len(root) :]: content
+        for path, content in theirs.items()
+        if path.startswith(root) and not left_out_part(path)
+    }
     if missing := sorted(ours.keys() - seen.keys()):
         return f"lacks {missing[:3]}"
     if more := sorted(seen.keys() - ours.keys()):

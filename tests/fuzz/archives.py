@@ -145,7 +145,9 @@ def write_zip(members: list[ZipMember], end: _ZipEnd | None = None) -> bytes:
         central_extra = member.extra if member.central_extra is None else member.central_extra
         central = {**facts, "offset": offset, "extra": central_extra, "comment": b"", "disk": 0, **member.central}
         if member.descriptor is not None:
-            out += member.descriptor or struct.pack("<4s3L", b"PK\7\x08", int(facts["crc"]), len(packed), len(member.content))
+            out += member.descriptor or struct.pack(
+                "<4s3L", b"PK\7\x08", int(facts["crc"]), len(packed), len(member.content)
+            )
             central = {**central, "flags": int(central["flags"]) | 8, **member.central}
         directory += struct.pack(
             "<4s6H3L5H2L", b"PK\1\2", member.made_by << 8 | 20, 20, int(central["flags"]) & 0xFFFF,
@@ -185,7 +187,9 @@ def _zip_add_name(chance: random.Random, members: list[ZipMember], end: _ZipEnd)
     flags = chance.choice((0, 0x800))
     encoded = name.encode(chance.choice(("utf-8", "utf-8", "cp437", "latin-1", "utf-16-le")), "replace")
     made_by = chance.choice((0, 3, 3, 10, 11, 19))
-    mode = chance.choice((0o100644, 0o100755, 0o104755, 0o40755, 0, 0o100000, 0o120777, 0o10644, 0o20644, 0o60644, 0o140644))
+    mode = chance.choice(
+        (0o100644, 0o100755, 0o104755, 0o40755, 0, 0o100000, 0o120777, 0o10644, 0o20644, 0o60644, 0o140644)
+    )
     attributes = chance.choice((0, 0, 0x10, 0x01, 0x30))
     content = chance.choice((b"evil", b"", b"weights.bin"))
     members.append(ZipMember(encoded, content, chance.choice((0, 8)), flags, made_by, mode, attributes))
@@ -258,7 +262,9 @@ def _zip_extra(chance: random.Random, members: list[ZipMember], end: _ZipEnd) ->
     if chance.random() < 0.4:
         member.central_extra = b""
     if chance.random() < 0.4:
-        (member.central if chance.random() < 0.5 else member.local)[chance.choice(("size", "packed", "offset"))] = 2**32 - 1
+        (member.central if chance.random() < 0.5 else member.local)[chance.choice(("size", "packed", "offset"))] = (
+            2**32 - 1
+        )
 
 
 def _zip_descriptor(chance: random.Random, members: list[ZipMember], end: _ZipEnd) -> None:
@@ -376,7 +382,17 @@ def _tar(chance: random.Random) -> bytes:
             wrong(chance, members)
         elif chance.random() < 0.6:
             other = TarMember(b"model/other.py", b"evil").bytes()
-            end = chance.choice((b"", b"\0" * 512, b"\0" * 10240, b"\0" * 1024 + other, b"\0" * 512 + other, b"\0" * 1024 + b"x", b"x" * 512))
+            end = chance.choice(
+                (
+                    b"",
+                    b"\0" * 512,
+                    b"\0" * 10240,
+                    b"\0" * 1024 + other,
+                    b"\0" * 512 + other,
+                    b"\0" * 1024 + b"x",
+                    b"x" * 512,
+                )
+            )
         else:
             packing = chance.choice((_gzipped_twice, _gzip_and_junk, _gzip_and_zeros, _gzip_in_parts))
     return packing(b"".join(member.bytes() for member in members) + end)
@@ -455,7 +471,9 @@ def _tar_pax(chance: random.Random, members: list[TarMember]) -> None:
     members.insert(place, pax(records, kind))
     if chance.random() < 0.3:
         broken = members[place]
-        broken.content = chance.choice((b"", b"5 a=b\n", b"99999 a=b\n", b"0 a=b\n", b"a=b\n", broken.content[:-3], b"10 path=\n\n\n"))
+        broken.content = chance.choice(
+            (b"", b"5 a=b\n", b"99999 a=b\n", b"0 a=b\n", b"a=b\n", broken.content[:-3], b"10 path=\n\n\n")
+        )
 
 
 def _tar_lie(chance: random.Random, members: list[TarMember]) -> None:
@@ -463,7 +481,18 @@ def _tar_lie(chance: random.Random, members: list[TarMember]) -> None:
     what = chance.random()
     if what < 0.4:
         member.size = chance.choice(
-            (0, 1, 512, 10**6, b"\x80" + b"\0" * 10 + b"\5", b"\xff" * 12, b"-0000000001\0", b"          5 \0", b"9" * 12, b"\x80" + b"\xff" * 11)
+            (
+                0,
+                1,
+                512,
+                10**6,
+                b"\x80" + b"\0" * 10 + b"\5",
+                b"\xff" * 12,
+                b"-0000000001\0",
+                b"          5 \0",
+                b"9" * 12,
+                b"\x80" + b"\xff" * 11,
+            )
         )
     elif what < 0.55:
         member.checksum = chance.choice((0, 1, 999))
