@@ -70,8 +70,9 @@ class ZipSource:
         if (len(self._infos) - entries) % 2**16:
             raise damaged(origin, None, "its directory does not hold as many members as its end record says")
         self._ends = self._find_ends()
-        self._check(limits)
-        self.entries: Sequence[Entry] = [self._entry(info) for info in self._infos]
+        with telling_damage(origin):
+            self._check(limits)
+            self.entries: Sequence[Entry] = [self._entry(info) for info in self._infos]
 
     def _check(self, limits: Limits) -> None:
         refusals = Refusals(self.origin)
@@ -215,21 +216,20 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes:
 
 def _name(info: zipfile.ZipInfo) -> str:
     """The member's name. One without the mark of UTF-8 has a second one that has it, or is UTF-8 all the same, as older
-    Macs write it; else it is in the code page of the machine that wrote it. Of Western Windows that is told (CP437 and
-    CP850 agree on its letters), of others not: each tool then makes another name of it.
+    Macs write it. Windows writes it in the code page of its country: that is read where CP437 and CP850 agree on it, and
+    it has letters of Western Europe alone. Of any other each tool makes another name.
 
     The format knows `/` alone (APPNOTE 4.4.17.1), but some tools of Windows write backslashes; unzip reads them so too.
     """
     name = info.orig_filename
     raw = _raw_name(info)
     if not info.flag_bits & _UTF8 and not raw.isascii():
-        given = _unicode_path(info.extra, raw) or raw
-        try:
-            name = given.decode("utf-8")
-        except UnicodeError:
-            old = {raw.decode(page, "replace") for page in ("cp437", "cp850")}
-            western = info.create_system in _WINDOWS_SYSTEMS and len(old) == 1
-            name = old.pop() if western else raw.decode("utf-8", "surrogateescape")
+        given = _unicode_path(info.extra, raw)
+        name = (given or raw).decode("utf-8", "surrogateescape")
+        if given is None and info.create_system in _WINDOWS_SYSTEMS:
+            old = raw.decode("cp437")
+            western = old == raw.decode("cp850") and all(character < "\u0100" for character in old)
+            name = old if western else raw.decode("ascii", "surrogateescape")
     if info.create_system in _WINDOWS_SYSTEMS:
         name = name.replace("\\", "/")
     return name

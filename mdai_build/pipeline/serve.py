@@ -61,8 +61,15 @@ def smoke_test(
     from mdai_build.engine import RunOptions, running_container
     from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
 
+    options = RunOptions(
+        memory=settings.memory,
+        cpus=settings.cpus,
+        network=settings.test_network != "none",
+        writable_bytes=settings.memory,
+    )
+
     def tried(read_only: bool) -> SmokeResult:
-        with running_container(engine, image, RunOptions(memory=settings.memory, read_only=read_only)) as container:
+        with running_container(engine, image, replace(options, read_only=read_only)) as container:
             # Samples take a second to make: the model loads meanwhile.
             plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
             return run_smoke_test(container, plan, on_check)

@@ -87,7 +87,7 @@ class Client:
         seconds: float,
         most: int,
         body: bytes | None = None,
-        headers: Headers = _NO_HEADERS,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Reply:
         begin = time.monotonic()
         whole, cut_off = False, threading.Event()
@@ -127,6 +127,7 @@ class Client:
             self._connection.close()  # if there was one, the server has closed it, or says what nobody asked
             self._connection.timeout = min(_CONNECT_SECONDS, seconds)
             self._connection.connect()
+            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected = self._connection.sock
         connected.settimeout(seconds)
 

@@ -84,7 +84,8 @@ def _theirs(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Itera
         except Exception as error:  # noqa: BLE001
             yield "Python", f"{type(error).__name__}: {error}"
     for name, other in others.items():
-        if name == "unzip" and not is_zip:
+        # unzip takes also a name that is marked as UTF-8 for one in a code page, where Windows made the archive.
+        if name == "unzip" and (not is_zip or _has_letters_of_windows(archive)):
             continue
         with _folder(out):
             done = subprocess.run(
@@ -98,11 +99,16 @@ def _theirs(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Itera
             said = done.stderr.decode("utf-8", "replace").strip()
             # unzip's 1 is a warning, and bsdtar skips an entry for the top itself; the files say whether it matters.
             harmless = name == "unzip" or all(words in said for words in ("empty or unreadable filename", "delayed"))
-            harmless |= any(f"/{name}" in said for name in LEFT_OUT)  # nobody needs what is wrong there
+            harmless |= any(f"{name}/" in said for name in LEFT_OUT)  # nobody needs what is wrong there
             if done.returncode > harmless:
                 yield name, f"exit code {done.returncode}: {said[:300]}"
             else:
                 yield name, _found(out)
+
+
+def _has_letters_of_windows(archive: Path) -> bool:
+    with zipfile.ZipFile(archive) as packed:
+        return any(info.create_system != 3 and not info.orig_filename.isascii() for info in packed.infolist())
 
 
 @contextlib.contextmanager
@@ -144,6 +150,15 @@ def _by_python(archive: Path, out: Path, is_zip: bool) -> None:
                     os.symlink(target, os.fsencode(written))
 
 
+def _readable(path: str) -> str:
+    """A path as it was meant, where a program writes some letters in its own way."""
+    # unzip: letters that it cannot convert; and letters of Windows, as Latin-1.
+    path = re.sub("#U([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), path)
+    path = re.sub("[\udc80-\udcff]", lambda found: chr(ord(found[0]) - 0xDC00), path)
+    # Tools of Windows that separate folders by it are believed, by ours and by some of the others.
+    return path.replace("\\", "/")
+
+
 def _found(out: Path) -> Files | str:
     """Every file below a folder by its path, links followed; or what is wrong with it."""
     files: Files = {}
@@ -152,8 +167,9 @@ def _found(out: Path) -> Files | str:
     while waiting:
         prefix, folder, depth = waiting.pop()
         for entry in os.scandir(folder):
-            # What unzip makes of letters that it cannot convert.
-            path = re.sub("#U([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), f"{prefix}{entry.name}")
+            path = _readable(f"{prefix}{entry.name}")
+            if left_out_part(path):
+                continue
             real = Path(entry.path).resolve()
             if not real.is_relative_to(real_out):
                 return f"`{path!r}` leads out to {real}"
