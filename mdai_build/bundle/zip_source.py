@@ -26,6 +26,7 @@ from mdai_build.errors import BundleError
 _UNIX = 3  # "version made by"
 _UNIX_SYSTEMS = (_UNIX, 19)  # the second is OS X, whose links not every tool knows
 _WINDOWS_SYSTEMS = (0, 10, 14)  # FAT, NTFS, VFAT
+_NEWEST_VERSION = 46  # "version needed to extract": 4.5 is zip64, 4.6 all that Info-ZIP knows
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _METHOD_NAMES = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "AES encryption"}
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -85,6 +86,8 @@ class ZipSource:
                 refusals.add("compression", name, f"is packed with {method}", _OTHER_TOOL)
             elif info.flag_bits & ~_KNOWN_FLAGS:
                 refusals.add("compression", name, f"has flags that are not known (0x{info.flag_bits:04x})", _OTHER_TOOL)
+            elif info.extract_version > _NEWEST_VERSION:
+                refusals.add("compression", name, "asks for a tool that is newer than the format's methods", _OTHER_TOOL)
             elif info.volume:
                 refusals.add("multi-disk", name, "is in another part of a split zip", _OTHER_TOOL)
             elif info.file_size > limits.ratio_floor and info.file_size > limits.ratio * info.compress_size:

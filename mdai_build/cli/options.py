@@ -89,6 +89,8 @@ smoke_options = _together(
     ),
     click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures."),
     click.option("--memory", help="Memory limit of the container, such as 512m or 4g."),
+    click.option("--cpus", help="CPUs that the container may use; default: 4."),
+    click.option("--test-network", help="Network of the container: none, or the engine's default; default: none."),
     click.option("--ready-timeout", help="Seconds that the model may take to load."),
     click.option("--predict-timeout", help="Seconds that one answer may take."),
 )

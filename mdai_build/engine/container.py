@@ -105,7 +105,7 @@ class RunningContainer:
             running=running,
             exit_code=None if running else int(state["ExitCode"]),
             oom_killed=bool(state["OOMKilled"]),
-            error=self._ended_for,
+            overstepped=self._ended_for,
         )
 
     def reload(self) -> None:

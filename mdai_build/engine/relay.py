@@ -96,7 +96,7 @@ class _Relay:
 
     def _carry(self, connection: socket.socket) -> None:
         with contextlib.suppress(docker.errors.APIError, OSError), connection:
-            inside = self._start()
+            stream, inside = self._start()
             with self._lock:
                 self._open |= {connection, inside}
             try:
@@ -107,16 +107,18 @@ class _Relay:
                     self._open -= {connection, inside}
                 _shut(inside)
                 _shut(connection)
+                stream._response.close()  # the library hangs it on the stream, and leaves it to the garbage collector
                 inside.close()
 
-    def _start(self) -> socket.socket:
-        """The process in the container: what is sent is its standard input, what is received its output in frames."""
+    def _start(self) -> tuple[Any, socket.socket]:
+        """The process in the container, as the library's stream and its socket: what is sent is its standard input, what
+        is received its output in frames."""
         api = cast(Any, self._client.api)
         process = api.exec_create(self._container, self._command, stdin=True, stdout=True, stderr=False)
         stream = api.exec_start(process["Id"], socket=True)
         inside = cast(socket.socket, getattr(stream, "_sock", stream))
         inside.settimeout(None)
-        return inside
+        return stream, inside
 
 
 def _copy_in(connection: socket.socket, inside: socket.socket) -> None:

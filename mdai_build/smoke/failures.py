@@ -39,6 +39,14 @@ def exited(target: Target, state: TargetState, while_doing: str) -> Problem:
     log = log_tail(target)
     if state.oom_killed:
         return out_of_memory(while_doing, log)
+    if state.overstepped:
+        return Problem(
+            code="smoke.ended",
+            what=f"the container was ended {while_doing}: {state.overstepped}",
+            expected="a model that keeps what it writes small, and in tempfile.gettempdir()",
+            next_step="write less; a limit is that of `--memory`, for files too",
+            details=log,
+        )
     code = state.exit_code
     how = f"with exit code {code}" if code is not None else "without an exit code"
     number = -code if code is not None and code < 0 else (code or 0) - 128
