@@ -119,6 +119,16 @@ class BuildPlan:
         return re.sub(r"[^A-Za-z0-9]+", "-", self.parent.reference)
 
     @property
+    def trusts_parent(self) -> bool:
+        """Whether the parent image is ours to trust; an author's own may put anything in the place of its Python."""
+        return self.parent.kind != "custom"
+
+    @property
+    def runs_no_code(self) -> bool:
+        """Whether the step that installs the requirements runs no code of the bundle or of its packages."""
+        return self.trusts_parent and not self.builds_from_source
+
+    @property
     def plain_hosts(self) -> tuple[str, ...]:
         """Hosts and ports of indexes without TLS, which pip asks nothing of unless told."""
         urls = (self.index_url or "", *self.extra_index_urls)

@@ -20,9 +20,8 @@ RUN python3 -m pip --version && \
 # beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
-RUN --mount=type=cache,id=mdai-pip-mdai-parent,target=/root/.cache/pip \
-    --mount=type=bind,source=_mdai/pins,target=/pins \
-    python3 -m pip install --quiet --log /tmp/pip.log \
+RUN --mount=type=bind,source=_mdai/pins,target=/pins \
+    PIP_NO_CACHE_DIR=1 python3 -m pip install --quiet --log /tmp/pip.log \
     --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
     { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
@@ -33,9 +32,8 @@ FROM environment AS server
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" \
     --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
 COPY _mdai/runtime/ /opt/mdai/runtime/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
@@ -49,30 +47,27 @@ RUN command -v git > /dev/null || \
 RUN command -v gcc > /dev/null || \
     { apt-get -o Acquire::Retries=3 update && apt-get -o Acquire::Retries=3 install --yes --no-install-recommends gcc g++ make; } || \
     echo "no compiler could be had; a git requirement that needs one will not build"
-RUN --mount=type=cache,id=mdai-pip-mdai-parent,target=/root/.cache/pip \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+RUN --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    python3 -m pip wheel --no-deps --wheel-dir /wheels --requirement _vcs.txt
+    PIP_NO_CACHE_DIR=1 python3 -m pip wheel --no-deps --wheel-dir /wheels --requirement _vcs.txt
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" \
     --requirement "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model
 WORKDIR /src
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl
+    UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \

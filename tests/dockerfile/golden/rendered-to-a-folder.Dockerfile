@@ -69,7 +69,9 @@ RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt 
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt
+    UV_COMPILE_BYTECODE=0 /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --requirement _install.txt
+RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
+    /opt/conda/envs/mdai-env/bin/python -I -B /run/mdai/bytecode.py
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \
