@@ -87,7 +87,9 @@ class ZipSource:
             elif info.flag_bits & ~_KNOWN_FLAGS:
                 refusals.add("compression", name, f"has flags that are not known (0x{info.flag_bits:04x})", _OTHER_TOOL)
             elif info.extract_version > _NEWEST_VERSION:
-                refusals.add("compression", name, "asks for a tool that is newer than the format's methods", _OTHER_TOOL)
+                refusals.add(
+                    "compression", name, "asks for a tool that is newer than the format's methods", _OTHER_TOOL
+                )
             elif info.volume:
                 refusals.add("multi-disk", name, "is in another part of a split zip", _OTHER_TOOL)
             elif info.file_size > limits.ratio_floor and info.file_size > limits.ratio * info.compress_size:

@@ -138,7 +138,10 @@ def secrets_of(settings: Settings) -> Iterator[tuple[tuple[str, Path], ...]]:
         yield tuple((name, file) for name, file in files if file is not None)
 
 
-def request_of(context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]) -> BuildRequest:
+def request_of(
+    plan: BuildPlan, context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]
+) -> BuildRequest:
+    """What a builder is asked for to build from the context of a plan."""
     from mdai_build.engine import BuildRequest
 
     return BuildRequest(
@@ -148,6 +151,9 @@ def request_of(context: Path, settings: Settings, secrets: tuple[tuple[str, Path
         proxies=() if settings.secret_proxies else tuple(sorted(settings.proxies.items())),
         network=settings.build_network,
         builder=settings.builder,
+        # An author's Dockerfile may mount caches by any name, ours too. The folder's name is of this bundle alone.
+        cache_namespace=None if plan.trusts_parent else context.name,
+        timeout=settings.build_timeout,
     )
 
 

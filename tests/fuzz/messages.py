@@ -30,7 +30,18 @@ _ASKED = SmokeRequest(
     name="x",
     scope="INSTANCE",
     demand=Demand.REQUIRED,
-    files=(InputFile(name="x", content=b"", content_type=DICOM, study_uid="1.2", series_uid="1", instance_uid="1", rows=2, columns=2),),
+    files=(
+        InputFile(
+            name="x",
+            content=b"",
+            content_type=DICOM,
+            study_uid="1.2",
+            series_uid="1",
+            instance_uid="1",
+            rows=2,
+            columns=2,
+        ),
+    ),
 )
 
 

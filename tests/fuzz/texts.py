@@ -25,8 +25,36 @@ NASTY = (
     "/etc/passwd", "C:\\x", "!!python/object/apply:os.system", "!!binary", "&a", "*a", "<<", "? x", "|2", ">-", "%YAML 1.1", "---", "...",
     "[", "{", "]", "}", ",", "null", "~", "yes", "0x10", "1e400", "-.inf", "2001-01-01", "'" * 50, "[" * 30, "a" * 3000,
 )  # fmt: skip
-KEYS = ("base_image", "device_type", "cuda_version", "env", "clara_version", "Base_Image", "base-image", "x", "<<", "? [a]", '"\\u0000"')
-VALUES = ("py38", "py310", "custom", "nvidia", "cpu", "gpu", "11.0", "10.1", "4.1.0", "py99", "11.30", "{}", "[]", "null", "!!str py38")
+KEYS = (
+    "base_image",
+    "device_type",
+    "cuda_version",
+    "env",
+    "clara_version",
+    "Base_Image",
+    "base-image",
+    "x",
+    "<<",
+    "? [a]",
+    '"\\u0000"',
+)
+VALUES = (
+    "py38",
+    "py310",
+    "custom",
+    "nvidia",
+    "cpu",
+    "gpu",
+    "11.0",
+    "10.1",
+    "4.1.0",
+    "py99",
+    "11.30",
+    "{}",
+    "[]",
+    "null",
+    "!!str py38",
+)
 
 
 def invent_config(number: int) -> str:
@@ -39,14 +67,21 @@ def invent_config(number: int) -> str:
         lines.append("env:")
         for _ in range(chance.randint(1, 4)):
             value = "".join(chance.choice(NASTY) for _ in range(chance.randint(1, 3)))
-            name = chance.choice(("A", "PATH", "LD_PRELOAD", "a b", "A-B", "1A", "MDAI_PATH", "é", "A\nB", chance.choice(NASTY)))
+            name = chance.choice(
+                ("A", "PATH", "LD_PRELOAD", "a b", "A-B", "1A", "MDAI_PATH", "é", "A\nB", chance.choice(NASTY))
+            )
             lines.append(f"  {name}: {_written(chance, value)}")
     text = "\n".join(lines)
     for _ in range(chance.choice((0, 0, 1, 2))):
         place = chance.randint(0, len(text))
         text = text[:place] + chance.choice(NASTY) + text[place + chance.choice((0, 0, 1, 5)) :]
     if chance.random() < 0.02:
-        text = "a: &a [" + "x, " * 5 + "]\n" + "\n".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]" for n in range(9))
+        text = (
+            "a: &a ["
+            + "x, " * 5
+            + "]\n"
+            + "\n".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]" for n in range(9))
+        )
     return text
 
 
@@ -57,7 +92,9 @@ def _written(chance: random.Random, value: str) -> str:
     if how < 0.5:
         return "'" + value.replace("'", "''") + "'"
     if how < 0.9:
-        escaped = "".join(c if c.isprintable() and c not in '"\\' and ord(c) < 0xD800 else f"\\U{ord(c):08x}" for c in value)
+        escaped = "".join(
+            c if c.isprintable() and c not in '"\\' and ord(c) < 0xD800 else f"\\U{ord(c):08x}" for c in value
+        )
         return f'"{escaped}"'
     return "|\n    " + value.replace("\n", "\n    ")
 
@@ -103,7 +140,9 @@ def _told(failure: MdaiBuildError) -> str:
         source = problem.where.source if problem.where else ""
         for text in (problem.what, problem.expected, problem.next_step, problem.details, source, str(problem.where)):
             shown = clean(text or "")
-            if clean_line(shown) != clean_line(clean(shown)) or re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown):
+            if clean_line(shown) != clean_line(clean(shown)) or re.search(
+                "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown
+            ):
                 return f"escape: {shown!r}"
             shown.encode("utf-8")
     return "refused"
@@ -119,7 +158,13 @@ _LINES = (
     "git+ssh://git@example.org/x", "git+file:///root/x", "git+ext::sh -c id", "--config-settings x=y", "--global-option=x", "-r https://e.org/x",
     "x @ git+https://example.org/x", "--find-links /", "--find-links ../..", "hg+https://e.org/x", "http://169.254.169.254/x-1.whl",
 )  # fmt: skip
-_MEMBERS = (".mdai/requirements.txt", ".mdai/more.txt", ".mdai/wheel-1.0-py3-none-any.whl", ".mdai/config.yaml", ".mdai/setup.py")
+_MEMBERS = (
+    ".mdai/requirements.txt",
+    ".mdai/more.txt",
+    ".mdai/wheel-1.0-py3-none-any.whl",
+    ".mdai/config.yaml",
+    ".mdai/setup.py",
+)
 
 
 class _Memory:
@@ -160,7 +205,11 @@ def judge_line(text: str) -> str:
     bundle = Bundle("m", Path("m.zip"), "zip", members, (), ".mdai/config.yaml", Limits(), source)
     try:
         requirements = read_requirements(bundle, "3.10")
-        written = (install_file(requirements), constraint_file(requirements), "".join(f"{x}\n" for x in vcs_lines(requirements)))
+        written = (
+            install_file(requirements),
+            constraint_file(requirements),
+            "".join(f"{x}\n" for x in vcs_lines(requirements)),
+        )
     except MdaiBuildError as failure:
         return _told(failure)
     except Exception as error:  # noqa: BLE001
@@ -170,7 +219,9 @@ def judge_line(text: str) -> str:
     for line in "".join(written).splitlines():
         if not line.isprintable() or re.search(r"[\\`]|\$\{", line):
             return f"wrong accept: {line!r}"
-        if re.search(r"(?i)file:|git\+(?!https?:)|(?:^|\s)(?:-e|--global-option|--config-settings|--trusted-host)\b", line):
+        if re.search(
+            r"(?i)file:|git\+(?!https?:)|(?:^|\s)(?:-e|--global-option|--config-settings|--trusted-host)\b", line
+        ):
             return f"wrong accept: {line!r}"
         if re.match(r"(?:--find-links|-f|-r|-c)[ =](?:/|\.\./|~)|/|\.\./|~", line):
             return f"wrong accept: {line!r}"

@@ -36,7 +36,7 @@ import os; os.path.exists("/root/.netrc") and open({SITE!r} + "/poisoned", "a").
 ENVIRONMENT = {
     "DOLLAR": "$HOME ${PATH} $(id) `id`",
     "BACKSLASH": "a\\nb\\ \\\\ \\",
-    "QUOTES": "\"double\" 'single' \"",
+    "QUOTES": '"double" \'single\' "',
     "HASH": "a # b",
     "DIRECTIVE": "# syntax=docker/dockerfile:1",
     "HEREDOC": "<<EOF",
@@ -81,7 +81,7 @@ def test_texts_arrive_as_they_were_written_and_are_nothing_else(
     """Environment variables, names of files; and a wheel whose path file runs while it is installed finds nothing."""
     model, tag = tmp_path / "texts", "mdai-build-test/texts:latest"
     (model / ".mdai").mkdir(parents=True)
-    env = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in ENVIRONMENT.items())
+    env = "".join(f"  {name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in ENVIRONMENT.items())
     (model / ".mdai/config.yaml").write_text(f"base_image: py310\nenv:\n{env}", encoding="utf-8")
     (model / ".mdai/mdai_deploy.py").write_text(DEPLOY)
     (model / ".mdai/requirements.txt").write_text("./evil-1.0-py3-none-any.whl\n")

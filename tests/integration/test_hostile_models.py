@@ -68,7 +68,9 @@ def test_nothing_is_reached_that_must_not_be(ours: Engine, image: str) -> None:
 
 def test_the_attacks_are_real(engine: docker.DockerClient, image: str) -> None:
     """The same attempts come far in a container as `docker run` makes it."""
-    program = "import sys; sys.path.insert(0, '/src/lib/.mdai'); import mdai_deploy; print(*mdai_deploy.reach(), sep='\\n')"
+    program = (
+        "import sys; sys.path.insert(0, '/src/lib/.mdai'); import mdai_deploy; print(*mdai_deploy.reach(), sep='\\n')"
+    )
     entry = ["/opt/conda/envs/mdai-env/bin/python", "-c", program]
     environment = {"ITS_PASSWORD": "a secret"}
     reached = engine.containers.run(image, entrypoint=entry, environment=environment, remove=True).decode().splitlines()

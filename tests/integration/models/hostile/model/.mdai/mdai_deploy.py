@@ -15,7 +15,23 @@ import time
 ATTACK = os.environ.get("ATTACK", "")
 libc = ctypes.CDLL(None, use_errno=True)
 OUTSIDE = (("1.1.1.1", 53), ("8.8.8.8", 443), ("169.254.169.254", 80), ("172.17.0.1", 22), ("192.168.0.1", 80))
-PROTECTED = ("/src", "/src/lib", "/src/lib/.mdai", "/opt/mdai", "/opt/mdai/runtime/mdai_runtime", "/opt/conda", "/etc", "/usr/bin", "/", "/var", "/root", "/home", "/sys", "/sys/fs/cgroup", "/proc")
+PROTECTED = (
+    "/src",
+    "/src/lib",
+    "/src/lib/.mdai",
+    "/opt/mdai",
+    "/opt/mdai/runtime/mdai_runtime",
+    "/opt/conda",
+    "/etc",
+    "/usr/bin",
+    "/",
+    "/var",
+    "/root",
+    "/home",
+    "/sys",
+    "/sys/fs/cgroup",
+    "/proc",
+)
 
 
 class MDAIModel:
@@ -75,14 +91,28 @@ def reach():
     attempt("sysctl", lambda: open("/proc/sys/kernel/core_pattern", "w").write("|/tmp/x"))
     attempt("sysrq", lambda: open("/proc/sysrq-trigger", "w").write("x"))
     attempt("cgroup", lambda: open("/sys/fs/cgroup/memory.max", "w").write("max"))
-    for device in ("/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/kvm", "/var/run/docker.sock", "/run/docker.sock", "/run/mdai"):
+    for device in (
+        "/dev/mem",
+        "/dev/kmsg",
+        "/dev/sda",
+        "/dev/kvm",
+        "/var/run/docker.sock",
+        "/run/docker.sock",
+        "/run/mdai",
+    ):
         attempt(device, lambda: os.stat(device) and open(device, "rb"))
     setuid = "/tmp/setuid"
     with open(setuid, "wb") as copy:
         copy.write(open("/bin/true", "rb").read())
     os.chmod(setuid, 0o6755)
     status = dict(line.split(":\t") for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
-    for name, wanted in {"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0" * 16, "CapBnd": "0" * 16, "CapPrm": "0" * 16}.items():
+    for name, wanted in {
+        "NoNewPrivs": "1",
+        "Seccomp": "2",
+        "CapEff": "0" * 16,
+        "CapBnd": "0" * 16,
+        "CapPrm": "0" * 16,
+    }.items():
         if status[name].strip() != wanted:
             reached.append(f"{name} is {status[name]}")
     for name, value in os.environ.items():
@@ -90,7 +120,9 @@ def reach():
             reached.append(f"variable {name}")
     # Links in the one place where it may write must not lead anybody out.
     for name, target in (("home", "/etc"), ("cache", "/proc/1"), ("x", "/src/lib")):
-        attempt(f"link {name}", lambda: (os.symlink(target, f"/tmp/mdai-{name}"), open(f"/tmp/mdai-{name}/hostile", "w")))
+        attempt(
+            f"link {name}", lambda: (os.symlink(target, f"/tmp/mdai-{name}"), open(f"/tmp/mdai-{name}/hostile", "w"))
+        )
     return reached
 
 
@@ -166,6 +198,7 @@ def kill_everything():
 def huge_answer():
     """Small to send, and more than a machine has once it is unpacked, past the check of the worker."""
     import struct
+
     for descriptor in range(3, 50):
         try:
             channel = socket.socket(fileno=os.dup(descriptor))
@@ -178,7 +211,9 @@ def huge_answer():
     os.write(body, b"\xdd" + struct.pack(">L", 200_000_000) + b"\x90" * 1000)
     for _ in range(200):
         os.write(body, b"\x90" * 1_000_000)
-    message = b'{"event": "answer", "id": "%s", "step": "done", "seconds": {}, "peak_bytes": 1, "leaves": false}' % identity
+    message = (
+        b'{"event": "answer", "id": "%s", "step": "done", "seconds": {}, "peak_bytes": 1, "leaves": false}' % identity
+    )
     socket.send_fds(channel, [message], [body])
     time.sleep(3600)
 
@@ -204,6 +239,14 @@ def leave_children():
 
 LOADING = {"fork bomb while loading": fork_bomb, "never loads": never}
 PREDICTING = {
-    "reach": reach, "fork bomb": fork_bomb, "hog memory": hog_memory, "fill tmp": fill_tmp, "fill disk": fill_disk,
-    "log": log_without_end, "kill": kill_everything, "huge answer": huge_answer, "never": never, "children": leave_children,
+    "reach": reach,
+    "fork bomb": fork_bomb,
+    "hog memory": hog_memory,
+    "fill tmp": fill_tmp,
+    "fill disk": fill_disk,
+    "log": log_without_end,
+    "kill": kill_everything,
+    "huge answer": huge_answer,
+    "never": never,
+    "children": leave_children,
 }
