@@ -1,6 +1,6 @@
 """Other programs that unpack archives, to hold ours against: Info-ZIP's `unzip` and libarchive's `bsdtar`.
 
-What the system lacks is Debian's package, unpacked into a folder of ours once. For the tests and `scripts/scoreboard.py`.
+What the system lacks is Debian's package, unpacked into a folder of ours once. Serves tests and `scoreboard.py`.
 """
 
 from __future__ import annotations

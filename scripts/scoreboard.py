@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,10 +48,9 @@ class Score:
 
 
 def archives(numbers: range) -> Score:
-    import agreement
-    import archives as invented
     import archivers
 
+    agreement, invented = import_module("agreement"), import_module("archives")
     score, others = Score(), {}
     for name in archivers.PACKAGES:
         with contextlib.suppress(Exception):  # told by `tools`
@@ -68,21 +68,17 @@ def archives(numbers: range) -> Score:
 
 
 def configs(numbers: range) -> Score:
-    import texts
-
+    texts = import_module("texts")
     return _judged(numbers, lambda number: texts.judge_config(texts.invent_config(number)))
 
 
 def lines(numbers: range) -> Score:
-    import texts
-
+    texts = import_module("texts")
     return _judged(numbers, lambda number: texts.judge_line(texts.invent_line(number)))
 
 
 def messages(numbers: range) -> Score:
-    import messages as invented
-
-    return _judged(numbers, invented.judge_message)
+    return _judged(numbers, import_module("messages").judge_message)
 
 
 def _judged(numbers: range, judge: Callable[[int], str]) -> Score:
@@ -141,7 +137,7 @@ def page(rows: list[tuple[str, Score, float]], held_against: list[str]) -> str:
     text = [
         "# Scoreboard of hostile input",
         "",
-        "Written by `make scoreboard` (scripts/scoreboard.py), which invents the input from numbers; tests/fuzz/ has how.",
+        "Written by `make scoreboard` (scripts/scoreboard.py), which invents the input from numbers (tests/fuzz/).",
         f"Archives were held against {', '.join(held_against)}.",
         "",
         "| input | how many | refused | accepted | crash | escape | wrong accept | seconds |",
@@ -152,10 +148,10 @@ def page(rows: list[tuple[str, Score, float]], held_against: list[str]) -> str:
         text.append(f"| {kind} | {score.counts.total():,} | {' | '.join(cells)} | {seconds:.0f} |")
     text += ["", *(f"- {kind}: {KINDS[kind][2]}." for kind, _, _ in rows), ""]
     text += [
-        "A crash is anything but a problem with its place and advice. An escape is a file outside of the store, or text that "
-        "a terminal would obey. A wrong accept is an archive that another program unpacks to other files, a value that does "
-        "not reach the image as it was written, a requirement that says more to the installer than it did to us, or outputs "
-        "that a second, slower check refuses.",
+        "A crash is anything but a problem with its place and advice. An escape is a file outside of the store, or text "
+        "that a terminal would obey. A wrong accept is an archive that another program unpacks to other files, a value "
+        "that does not reach the image as it was written, a requirement that says more to the installer than it did to "
+        "us, or outputs that a second, slower check refuses.",
         "",
     ]
     return "\n".join(text)

@@ -10,6 +10,7 @@ LEFT_OUT = frozenset({"__MACOSX", ".DS_Store", ".git", "__pycache__"})
 
 _APPLE_DOUBLE = "._"
 _DRIVE = re.compile(r"[A-Za-z]:")
+_WHITEOUT = ".wh."  # OCI image specification, "Whiteouts"
 _LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
 _LONGEST_PART = 255  # NAME_MAX of Linux
 # Controls that reorder or break a line when it is shown: a name must read as what it is.
@@ -46,6 +47,10 @@ def safe_path(name: str) -> str:
     if ".." in parts:
         raise UnsafeNameError("parent-path", "leads out of its folder with `..`")
     path = "/".join(parts)
+    if any(part.startswith(_WHITEOUT) for part in parts):
+        raise UnsafeNameError(
+            "layer-name", f"starts with `{_WHITEOUT}`, by which an image's layers say that a file is gone", "rename it"
+        )
     if _DRIVE.match(path):
         raise UnsafeNameError("absolute-path", "starts with a drive letter")
     if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):

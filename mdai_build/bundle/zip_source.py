@@ -87,9 +87,7 @@ class ZipSource:
             elif info.flag_bits & ~_KNOWN_FLAGS:
                 refusals.add("compression", name, f"has flags that are not known (0x{info.flag_bits:04x})", _OTHER_TOOL)
             elif info.extract_version > _NEWEST_VERSION:
-                refusals.add(
-                    "compression", name, "asks for a tool that is newer than the format's methods", _OTHER_TOOL
-                )
+                refusals.add("compression", name, "asks for a newer tool than its method needs", _OTHER_TOOL)
             elif info.volume:
                 refusals.add("multi-disk", name, "is in another part of a split zip", _OTHER_TOOL)
             elif info.file_size > limits.ratio_floor and info.file_size > limits.ratio * info.compress_size:
@@ -221,8 +219,8 @@ def _raw_name(info: zipfile.ZipInfo) -> bytes:
 
 def _name(info: zipfile.ZipInfo) -> str:
     """The member's name. One without the mark of UTF-8 has a second one that has it, or is UTF-8 all the same, as older
-    Macs write it. Windows writes it in the code page of its country: that is read where CP437 and CP850 agree on it, and
-    it has letters of Western Europe alone. Of any other each tool makes another name.
+    Macs write it. Windows writes it in the code page of its country: that is read where CP437 and CP850 agree on it,
+    and it has letters of Western Europe alone. Of any other each tool makes another name.
 
     The format knows `/` alone (APPNOTE 4.4.17.1), but some tools of Windows write backslashes; unzip reads them so too.
     """

@@ -198,10 +198,12 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
         # By their names alone on the command line: their values may hold a password, which `-v` and `ps` would show.
         environment = Environment({**engine.environment.values, **dict(request.proxies)})
         try:
-            with started(_command(engine, request, metadata), environment) as process:
-                with given_up_after(process, request.timeout, progress):
-                    follow(process.stdout or (), progress, on_step)
-                    exit_code = process.wait()
+            with (
+                started(_command(engine, request, metadata), environment) as process,
+                given_up_after(process, request.timeout, progress),
+            ):
+                follow(process.stdout or (), progress, on_step)
+                exit_code = process.wait()
         except BaseException:
             if metadata.exists() and not request.output:  # it was complete when the interruption came
                 engine.remove_image(image_id(engine, json.loads(metadata.read_bytes())))

@@ -111,8 +111,8 @@ class _Relay:
                 inside.close()
 
     def _start(self) -> tuple[Any, socket.socket]:
-        """The process in the container, as the library's stream and its socket: what is sent is its standard input, what
-        is received its output in frames."""
+        """The process in the container, as the library's stream and its socket: what is sent there is its standard
+        input, what is received its output in frames."""
         api = cast(Any, self._client.api)
         process = api.exec_create(self._container, self._command, stdin=True, stdout=True, stderr=False)
         stream = api.exec_start(process["Id"], socket=True)

@@ -7,10 +7,10 @@ So it is done here, in a step that has neither the cache which all builds share 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import importlib.util
 import os
 import py_compile
-import sys
 import sysconfig
 from typing import Iterator
 
@@ -27,11 +27,9 @@ def uncompiled(folder: str) -> Iterator[str]:
 
 def compile_file(path: str) -> None:
     """Compiles one file by its content rather than its time; one that does not compile is left alone."""
-    try:
-        # No more than that: some packages ship files of other Pythons.
+    # Some packages ship files of other Pythons.
+    with contextlib.suppress(py_compile.PyCompileError, OSError, ValueError, RecursionError, MemoryError):
         py_compile.compile(path, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    except (py_compile.PyCompileError, OSError, ValueError, RecursionError, MemoryError):
-        pass
 
 
 def main() -> None:
@@ -44,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -95,8 +95,10 @@ def become_subreaper() -> None:
 
 
 def keep_to_oneself() -> None:
-    """Keeps other processes of the same user, the worker among them, from this one's memory, files and environment: they
-    can neither trace it nor read them in /proc (PR_SET_DUMPABLE). A program that is started from here is not kept so.
+    """Keeps other processes of the same user, the worker among them, from this one's memory, files and environment.
+
+    They can neither trace it nor read them in /proc (PR_SET_DUMPABLE). A program that is started from here is not kept
+    so.
     """
     _prctl(_PR_SET_DUMPABLE, 0)
 

@@ -147,7 +147,7 @@ def _by_python(archive: Path, out: Path, is_zip: bool) -> None:
                 target = written.read_bytes()
                 written.unlink()
                 if target:
-                    os.symlink(target, os.fsencode(written))
+                    written.symlink_to(os.fsdecode(target))
 
 
 def _readable(path: str) -> str:

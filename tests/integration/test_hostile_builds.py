@@ -30,7 +30,8 @@ seen += [path for path in ("/root/.netrc", "/run/mdai/proxies") if os.path.exist
 """
 # A path file is run by every Python of the environment that starts, also by one that an installer starts to compile.
 PATH_FILE = f"""import os; os.access({SITE!r}, os.W_OK) and open({SITE!r} + "/ran", "a").close()
-import os; [open({SITE!r} + "/poisoned", "a").close() for p in ("/var/cache/uv", "/root/.cache/pip") if os.path.isdir(p) and os.listdir(p)]
+import os; os.path.isdir("/var/cache/uv") and os.listdir("/var/cache/uv") and open({SITE!r} + "/poisoned", "a").close()
+import os; os.path.isdir("/root/.cache/pip") and open({SITE!r} + "/poisoned", "a").close()
 import os; os.path.exists("/root/.netrc") and open({SITE!r} + "/poisoned", "a").close()
 """
 ENVIRONMENT = {
@@ -48,9 +49,10 @@ ENVIRONMENT = {
     "TAB": "a\tb",
 }
 FILES = (
-    "$HOME.bin", "`id`", "a b.txt", "#file", "-rf", "--chown=root", "'quote'", '"double"', "{{ x }}", "<<EOF", "[a]", "*.py", "?x",
-    "é.txt", "😀", "!important", ".dockerignore", "Dockerfile", "Dockerfile.dockerignore", "%s", "a=b", "a&b;c|d", "_mdai/x", ".wh.hidden",
-)  # fmt: skip
+    *("$HOME.bin", "`id`", "a b.txt", "#file", "-rf", "--chown=root", "'quote'", '"double"', "{{ x }}", "<<EOF"),
+    *("é.txt", "😀", "!important", ".dockerignore", "Dockerfile", "Dockerfile.dockerignore", "%s", "a=b", "a&b;c|d"),
+    *("[a]", "*.py", "?x", "_mdai/x", "_mdai/Dockerfile", "~", "a:b", "c,d"),
+)
 
 
 def build(model: Path, tag: str, place: Path, cache_folder: Path, *words: str) -> Run:
@@ -99,8 +101,8 @@ def test_texts_arrive_as_they_were_written_and_are_nothing_else(
         assert {name: inside.get(name) for name in ENVIRONMENT} == ENVIRONMENT
         assert image["Config"]["Labels"]["org.opencontainers.image.title"] == "texts"
         program = (
-            "import hashlib, json, os; root = '/src/lib'; print(json.dumps({os.path.relpath(os.path.join(p, f), root): "
-            "hashlib.sha256(open(os.path.join(p, f), 'rb').read()).hexdigest() for p, _, fs in os.walk(root) for f in fs}))"
+            "import hashlib, json, pathlib; root = pathlib.Path('/src/lib'); print(json.dumps({str(p.relative_to(root)):"
+            " hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob('*') if p.is_file()}))"
         )
         entry = ["/opt/conda/envs/mdai-env/bin/python", "-I", "-c", program]
         there = json.loads(engine.containers.run(tag, entrypoint=entry, remove=True, network_mode="none"))
@@ -121,7 +123,7 @@ def test_texts_arrive_as_they_were_written_and_are_nothing_else(
 def test_the_build_of_a_package_sees_no_shared_cache(
     engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
 ) -> None:
-    """What setup.py could write there, the next bundle would install. It does see the login: docs/security.md says so."""
+    """What setup.py could write there, the next bundle would install. It does see the login (docs/security.md)."""
     model, tag = tmp_path / "sources", "mdai-build-test/sources:latest"
     (model / ".mdai").mkdir(parents=True)
     (model / ".mdai/config.yaml").write_text("base_image: py310\n")

@@ -1,4 +1,4 @@
-"""Models that attack what they run in, and the machine that tests them: told in plain words, within the time, and gone."""
+"""Models that attack what they run in, and the machine that tests them: told in plain words, in time, and gone."""
 
 from __future__ import annotations
 
@@ -68,10 +68,8 @@ def test_nothing_is_reached_that_must_not_be(ours: Engine, image: str) -> None:
 
 def test_the_attacks_are_real(engine: docker.DockerClient, image: str) -> None:
     """The same attempts come far in a container as `docker run` makes it."""
-    program = (
-        "import sys; sys.path.insert(0, '/src/lib/.mdai'); import mdai_deploy; print(*mdai_deploy.reach(), sep='\\n')"
-    )
-    entry = ["/opt/conda/envs/mdai-env/bin/python", "-c", program]
+    look = "import sys; sys.path.insert(0, '/src/lib/.mdai'); import mdai_deploy as m; print(*m.reach(), sep=chr(10))"
+    entry = ["/opt/conda/envs/mdai-env/bin/python", "-c", look]
     environment = {"ITS_PASSWORD": "a secret"}
     reached = engine.containers.run(image, entrypoint=entry, environment=environment, remove=True).decode().splitlines()
     assert {"/proc/1/environ", "write over the code", "a route: eth0", "NoNewPrivs is 0", "variable ITS_PASSWORD"} <= {
