@@ -105,7 +105,11 @@ class Bundle:
                     next_step="check that it is the file that you meant",
                 )
             )
-        return b"".join(reader.read_all() for _, reader in self.source.stream((self.source.contents[path],)))
+        parts: list[bytes] = []
+        for _, reader in self.source.stream((self.source.contents[path],)):
+            while part := reader.read(1024**2):
+                parts.append(part)
+        return b"".join(parts)
 
     def read_text(self, path: str) -> str:
         """The text of a small UTF-8 file, without its byte order mark.

@@ -54,6 +54,22 @@ _PAX_REFUSED = (b"hdrcharset", b"charset", b"SCHILY.realsize", b"GNU.sparse.", b
 _PAX_FOR_ALL = frozenset({b"comment", b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"})
 
 
+class _Again:
+    """Gives tarfile once more what was read of its stream, and the stream itself from then on."""
+
+    def __init__(self, archive: tarfile.TarFile, stream: IO[bytes], content: bytes) -> None:
+        self._archive = archive
+        self._stream = stream
+        self._content = content
+
+    def read(self, _: int) -> bytes:
+        self._archive.fileobj = cast(Any, self._stream)
+        return self._content
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 class _StrictHeader(tarfile.TarInfo):
     """Refuses what tarfile passes over in silence (a damaged header ends the archive) or takes on trust (sizes)."""
 
@@ -97,19 +113,7 @@ class _StrictHeader(tarfile.TarInfo):
         content = cast(IO[bytes], stream).read(size)
         _check_pax(content[: self.size], for_all=self.type == tarfile.XGLTYPE)
 
-        class Again:
-            """Gives what was read once more, to tarfile."""
-
-            @staticmethod
-            def read(count: int) -> bytes:
-                archive.fileobj = stream
-                return content
-
-            @staticmethod
-            def close() -> None:
-                cast(IO[bytes], stream).close()
-
-        archive.fileobj = cast(Any, Again)
+        archive.fileobj = cast(Any, _Again(archive, cast(IO[bytes], stream), content))
         if self.type == tarfile.XGLTYPE:
             return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]
         with self._ahead(archive):

@@ -101,6 +101,10 @@ class Client:
                     content += chunk
                     if len(content) > most:
                         raise TooLargeError(f"more than {most} bytes")
+                if cut_off.is_set():
+                    raise TimeoutError
+                if reply.length:
+                    raise NoReplyError(f"the answer ends {reply.length} bytes too early")
                 whole = True
                 return Reply(
                     status=reply.status,

@@ -100,9 +100,9 @@ def test_texts_arrive_as_they_were_written_and_are_nothing_else(
         inside = dict(entry.split("=", 1) for entry in image["Config"]["Env"])
         assert {name: inside.get(name) for name in ENVIRONMENT} == ENVIRONMENT
         assert image["Config"]["Labels"]["org.opencontainers.image.title"] == "texts"
-        program = (
-            "import hashlib, json, pathlib; root = pathlib.Path('/src/lib'); print(json.dumps({str(p.relative_to(root)):"
-            " hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob('*') if p.is_file()}))"
+        program = (  # what is in it, by path
+            "import hashlib, json, pathlib; top = pathlib.Path('/src/lib'); print(json.dumps({str(p.relative_to(top)):"
+            " hashlib.sha256(p.read_bytes()).hexdigest() for p in top.rglob('*') if p.is_file()}))"
         )
         entry = ["/opt/conda/envs/mdai-env/bin/python", "-I", "-c", program]
         there = json.loads(engine.containers.run(tag, entrypoint=entry, remove=True, network_mode="none"))
