@@ -12,6 +12,7 @@ for words in (
     ["command_line.py"],
     ["preflight.py"],
     ["install.py"],
+    ["build.py"],
     ["bake.py"],
     ["develop.py"],
     ["server.py", "--python", "3.8"],

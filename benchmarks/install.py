@@ -11,13 +11,14 @@ import re
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from results import write_section
 
-from mdai_build.context import write_context
+from mdai_build.context import write_context, write_resolved
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.engine import connect
 from mdai_build.engine.connection import Engine
@@ -44,24 +45,32 @@ def contexts(python: str) -> Iterator[dict[str, Path]]:
         for installer in ("uv", "pip"):
             options = {"parent": "local", "installer": installer, "cache_folder": Path(folder, "cache")}
             settings = load_settings(options)
-            unpacked, plan = plan_model(check_model(model, settings), settings, lambda text: None)
+            checked = check_model(model, settings, look_up=True)
+            unpacked, plan = plan_model(checked, settings, lambda text: None)
             made[installer] = Path(folder, installer)
             write_context(plan, unpacked, made[installer], render=render_dockerfile)
+            write_resolved(made[installer], checked.resolved_text)
         yield made
 
 
 def install_seconds(engine: Engine, context: Path, cache: str) -> float:
-    """Seconds of the install step, which is run anew with the cache mount of this name."""
+    """Seconds of the install step, which is run anew with the cache mount of this name.
+
+    It runs anew since a word of it differs each time. BuildKit gives a step that is run with `--no-cache-filter` an
+    empty cache mount, whatever its name.
+    """
     dockerfile = context / "Dockerfile"
     # Only the step that is measured: the stages before it stay cached.
     before, model = dockerfile.read_text(encoding="utf-8").split("FROM packages AS model", 1)
     model = re.sub(r"type=cache,id=[\w-]+", f"type=cache,id={cache}", model)
+    model = model.replace("cd /requirements &&", f"cd /requirements && : {time.time_ns()} &&", 1)
     measured = context.parent / "Dockerfile.measured"
     measured.write_text(f"{before}FROM packages AS model{model}", encoding="utf-8")
     settings = load_settings({})
-    words = ["buildx", "build", "--progress=plain", "--target=model", "--no-cache-filter=model", f"--file={measured}"]
+    words = ["buildx", "build", "--progress=plain", "--target=model", f"--file={measured}"]
     if settings.ca_bundle:
         words.append(f"--secret=id=ca-bundle,src={settings.ca_bundle}")
+    words.append(f"--secret=id=resolved,src={context}/_mdai/resolved.txt")  # as `build` does; pip has no use for it
     command = engine.command(*words, "--output=type=cacheonly", str(context))
     done = subprocess.run(
         command, env=dict(engine.environment.values), capture_output=True, text=True, check=True, timeout=600

@@ -74,6 +74,17 @@ def write_context(
         ) from error
 
 
+def write_resolved(folder: Path, text: str) -> Path:
+    """Puts what the requirements came to (`requirements.resolved_file`) beside a build context's files, until the next
+    `write_context`.
+
+    No instruction reads it from there: it is meant as the secret that `BuildPlan.takes_resolved` speaks of.
+    """
+    file = folder / GENERATED / "resolved.txt"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
 def _lay_out(
     plan: BuildPlan,
     unpacked: UnpackedBundle,

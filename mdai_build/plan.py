@@ -77,6 +77,8 @@ class BuildPlan:
     weights: tuple[str, ...]
     code: tuple[str, ...]
     """Members of the bundle by layer, as paths relative to the model root."""
+    layers_merge: bool
+    """Whether the builder can put a layer that is there on top of another one without copying its files."""
     weights_first: bool
     """Whether the weights' layer lies below the requirements' instead of above."""
     requirements_text: str
@@ -114,8 +116,18 @@ class BuildPlan:
     """For `mdai-build lock`: the versions to take where they fit."""
 
     @property
+    def takes_resolved(self) -> bool:
+        """Whether the install step is told what the requirements came to when that was looked up before the build.
+
+        It is told by a secret of the build named `resolved`, which may be missing: a file of the context would run the
+        step anew whenever an index has something newer, though nothing asks for it.
+        """
+        may_look = self.installer == "uv" and "--no-deps" not in self.installer_arguments
+        return may_look and not self.builds_from_source and not self.wheels and self.python is not None
+
+    @property
     def cache(self) -> str:
-        """Name of the installers' caches: a package built on one parent may not run on another's C library."""
+        """Name of pip's cache: a package built on one parent may not run on another's C library."""
         return re.sub(r"[^A-Za-z0-9]+", "-", self.parent.reference)
 
     @property
@@ -126,7 +138,13 @@ class BuildPlan:
     @property
     def runs_no_code(self) -> bool:
         """Whether the step that installs the requirements runs no code of the bundle or of its packages."""
-        return self.trusts_parent and not self.builds_from_source
+        return self.trusts_parent and self.parent.has_conda and not self.builds_from_source
+
+    @property
+    def packages_cache(self) -> str:
+        """Name of uv's cache. It holds bytecode beside the packages, which all of a Python's images would else get of
+        every other Python."""
+        return f"{self.cache}-py{self.python.replace('.', '')}" if self.python else self.cache
 
     @property
     def plain_hosts(self) -> tuple[str, ...]:
@@ -183,6 +201,7 @@ def make_plan(
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
         weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
         code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
+        layers_merge=True,
         weights_first=False,
         requirements_text=requirements_text,
         constraints_text=constraint_file(requirements),

@@ -27,6 +27,11 @@ class ArchiveSource:
         """See `Source.stream`."""
         return self.archive.stream(numbers)
 
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether several contents can be read at once; a compressed tar can only be read from its beginning."""
+        return isinstance(self.archive, ZipSource)
+
     def verify(self) -> None:
         """Refuses a zip whose headers disagree; a tar has said all about itself when it was read."""
         if isinstance(self.archive, ZipSource):

@@ -129,8 +129,9 @@ class ObjectStore:
         digest = hashlib.sha256(part)
         if not following and self.holds(digest.hexdigest(), executable, len(part)):
             return digest.hexdigest()
-        temporary = workplace / "object"
-        with temporary.open("xb", buffering=0) as file:
+        handle, name = tempfile.mkstemp(dir=workplace)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb", buffering=0) as file:
             while part:
                 _write_all(file.fileno(), part)
                 digest.update(following)

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,9 @@ Hashes = dict[str, str]
 """SHA-256 of the content of each member, by path."""
 
 _RECORD = "mdai-build bundle 1"
+_MOST_THREADS = 8
+_THREAD_BYTES = 16 * 1024 * 1024
+"""A thread is worth its while from this many bytes on."""
 _CLOCK_STEP = 100_000_000  # ns; no file system's clock ticks slower
 
 
@@ -77,11 +83,20 @@ class _Progress:
         self._done = 0
         self._total = total
         self._tell = tell
+        self._lock = threading.Lock()
+        self._stopped = False
 
     def add(self, count: int) -> None:
-        self._done = min(self._done + count, self._total)
-        if self._tell is not None:
-            self._tell(self._done, self._total)
+        with self._lock:
+            if self._stopped:
+                raise CancelledError
+            self._done = min(self._done + count, self._total)
+            if self._tell is not None:
+                self._tell(self._done, self._total)
+
+    def stop(self) -> None:
+        """Ends all reading that is counted here."""
+        self._stopped = True
 
     def finish(self) -> None:
         self.add(self._total)
@@ -123,18 +138,50 @@ class _Unpacking:
         self._source.verify()
         found = self._already_there()
         with self._objects.workplace() as workplace:
-            for number, stream in self._source.stream(self._wanted.keys() - found.keys()):
-                member = self._wanted[number]
-                found[number] = self._objects.add(self._progress.counted(stream), member.executable, workplace)
-                checksum = self._source.checksum(number)
-                if checksum is not None:
-                    self._objects.remember(checksum, member.size, found[number], workplace)
+            found.update(
+                self._side_by_side(self._wanted.keys() - found.keys(), lambda part: self._add(part, workplace))
+            )
             hashes = {path: found[number] for path, number in self._source.contents.items()}
             # A change in the same tick of the clock would leave the same stamp: what is that fresh is not remembered.
             if self._source.stamp.changed < time.time_ns() - _CLOCK_STEP:
                 content = {"format": _RECORD, "stamp": _as_list(self._source.stamp), "hashes": hashes}
                 write_whole(record, json.dumps(content).encode(), workplace)
         return hashes
+
+    def _add(self, numbers: Collection[int], workplace: Path) -> dict[int, str]:
+        """Brings contents into the store."""
+        found: dict[int, str] = {}
+        for number, stream in self._source.stream(numbers):
+            member = self._wanted[number]
+            found[number] = self._objects.add(self._progress.counted(stream), member.executable, workplace)
+            checksum = self._source.checksum(number)
+            if checksum is not None:
+                self._objects.remember(checksum, member.size, found[number], workplace)
+        return found
+
+    def _side_by_side(
+        self, numbers: Collection[int], work: Callable[[Collection[int]], dict[int, str]]
+    ) -> dict[int, str]:
+        """What `work` finds of all numbers; where they can be read at once and are many bytes, on several threads."""
+        size = sum(self._wanted[number].size for number in numbers)
+        threads = min(_MOST_THREADS, os.cpu_count() or 1, size // _THREAD_BYTES)
+        if threads < 2 or not self._source.reads_anywhere:
+            return work(numbers)
+        parts: list[list[int]] = [[] for _ in range(threads)]
+        sizes = [0] * threads
+        for number in sorted(numbers, key=lambda number: -self._wanted[number].size):
+            lightest = sizes.index(min(sizes))
+            parts[lightest].append(number)
+            sizes[lightest] += self._wanted[number].size
+        found: dict[int, str] = {}
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for result in pool.map(work, parts):
+                    found.update(result)
+            except BaseException:
+                self._progress.stop()
+                raise
+        return found
 
     def _already_there(self) -> dict[int, str]:
         """The large contents that an earlier unpack brought: found by checksum and size, proven byte for byte."""
@@ -143,12 +190,15 @@ class _Unpacking:
             checksum = self._source.checksum(number)
             if checksum is not None and (sha256 := self._objects.guess(checksum, member.size, member.executable)):
                 guesses[number] = sha256
-        found: dict[int, str] = {}
-        for number, stream in self._source.stream(guesses.keys()):
-            counted = self._progress.counted(stream)
-            if self._objects.same(counted, guesses[number], self._wanted[number].executable):
-                found[number] = guesses[number]
-        return found
+
+        def proven(numbers: Collection[int]) -> dict[int, str]:
+            return {
+                number: guesses[number]
+                for number, stream in self._source.stream(numbers)
+                if self._objects.same(self._progress.counted(stream), guesses[number], self._wanted[number].executable)
+            }
+
+        return self._side_by_side(guesses.keys(), proven)
 
     def _remembered(self, record: Path) -> Hashes | None:
         content = _read_record(record)

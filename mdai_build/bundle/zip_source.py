@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import stat
 import struct
-import weakref
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
@@ -56,7 +55,7 @@ _DESCRIPTORS = {False: {12: "<3L", 16: "<4x3L"}, True: {20: "<L2Q", 24: "<4xL2Q"
 
 
 class ZipSource:
-    """An open zip file. It stays open, so that what is read later is the file that was checked."""
+    """A zip file that was checked; its stamp tells whether what is read later is the same."""
 
     def __init__(self, origin: Path, limits: Limits) -> None:
         self.origin = origin
@@ -64,9 +63,8 @@ class ZipSource:
         with telling_damage(origin), origin.open("rb") as file:
             entries, self._directory_start = _check_end(file, self.stamp.size, origin, limits)
         with telling_damage(origin):
-            self._file = origin.open("rb")
-            weakref.finalize(self, self._file.close)
-            self._infos = zipfile.ZipFile(self._file).infolist()
+            with zipfile.ZipFile(origin) as archive:
+                self._infos = archive.infolist()
         # The end record of a zip without zip64 counts modulo 2 ** 16.
         if (len(self._infos) - entries) % 2**16:
             raise damaged(origin, None, "its directory does not hold as many members as its end record says")
@@ -138,24 +136,23 @@ class ZipSource:
     def _link_target(self, info: zipfile.ZipInfo) -> str:
         if info.file_size > _LONGEST_LINK:
             raise damaged(self.origin, info.orig_filename, "it is a link with a target that is too long")
-        with telling_damage(self.origin, info.orig_filename):
-            content = _Content(self._file, self._data_start(info), info)
-            return (
-                MemberReader(content, self.origin, info.orig_filename, info.file_size)
-                .read_all()
-                .decode("utf-8", "surrogateescape")
-            )
+        with telling_damage(self.origin, info.orig_filename), self.origin.open("rb") as file:
+            content = _Content(file, self._data_start(file, info), info)
+            target = MemberReader(content, self.origin, info.orig_filename, info.file_size).read_all()
+            return target.decode("utf-8", "surrogateescape")
 
     def stream(self, numbers: Collection[int]) -> Iterator[tuple[int, MemberReader]]:
         """See `Source.stream`."""
         if not numbers:
             return
         self.stamp.check(self.origin)
-        for number in sorted(numbers, key=lambda number: self._infos[number].header_offset):
-            info = self._infos[number]
-            with telling_damage(self.origin, info.orig_filename):
-                content = _Content(self._file, self._data_start(info), info)
-            yield number, MemberReader(content, self.origin, info.orig_filename, info.file_size)
+        # A file of its own, as several streams may be read at once.
+        with self.origin.open("rb") as file:
+            for number in sorted(numbers, key=lambda number: self._infos[number].header_offset):
+                info = self._infos[number]
+                with telling_damage(self.origin, info.orig_filename):
+                    content = _Content(file, self._data_start(file, info), info)
+                yield number, MemberReader(content, self.origin, info.orig_filename, info.file_size)
         self.stamp.check(self.origin)
 
     def verify(self) -> None:
@@ -164,18 +161,19 @@ class ZipSource:
         Raises:
             BundleError: they disagree: other tools would unpack other files.
         """
-        for info in sorted(self._infos, key=lambda info: info.header_offset):
-            with telling_damage(self.origin, info.orig_filename):
-                self._data_start(info)
+        with self.origin.open("rb") as file:
+            for info in sorted(self._infos, key=lambda info: info.header_offset):
+                with telling_damage(self.origin, info.orig_filename):
+                    self._data_start(file, info)
 
-    def _data_start(self, info: zipfile.ZipInfo) -> int:
+    def _data_start(self, file: IO[bytes], info: zipfile.ZipInfo) -> int:
         """Where a member's data begins. Refuses one whose local header tells another story than the directory, since
         tools trust either, and one that is followed by anything but the next."""
-        self._file.seek(info.header_offset)
-        header = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
+        file.seek(info.header_offset)
+        header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         signature, _, flags, method, _, _, checksum, packed, unpacked, name_size, extra_size = header
-        name, extra = self._file.read(name_size), self._file.read(extra_size)
-        start = self._file.tell()
+        name, extra = file.read(name_size), file.read(extra_size)
+        start = file.tell()
         if _IN_ZIP64 in (packed, unpacked):
             packed, unpacked = _zip64_sizes(extra, packed, unpacked)
         told = (checksum, packed, unpacked)
@@ -191,8 +189,8 @@ class ZipSource:
         rest = self._ends[info.header_offset] - start - info.compress_size
         forms = _DESCRIPTORS[any(kind == _ZIP64 for kind, _ in (*_extra_fields(extra), *_extra_fields(info.extra)))]
         if follow and rest in forms:
-            self._file.seek(start + info.compress_size)
-            if struct.unpack(forms[rest], self._file.read(rest)) != true:
+            file.seek(start + info.compress_size)
+            if struct.unpack(forms[rest], file.read(rest)) != true:
                 raise damaged(self.origin, info.orig_filename, "the sizes after its data are others than those before")
         elif rest < 0:
             raise damaged(self.origin, info.orig_filename, "it overlaps with another member")

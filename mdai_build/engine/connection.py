@@ -1,7 +1,9 @@
 """Finds the engine that answers, and speaks with it.
 
 An engine that DOCKER_HOST names is the only one tried. Else the usual one comes first (the docker context, the default
-socket), then the private one that `make engine` starts in a folder of its own.
+socket), then the private one that `make engine` starts in a folder of its own. An engine elsewhere is reached as the
+`docker` command reaches it: over ssh, or over TCP with TLS (DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, or the context's
+certificates).
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ import docker
 import docker.errors
 import requests.exceptions
 from docker.context import ContextAPI
+from docker.tls import TLSConfig
+from docker.utils import kwargs_from_env
 
 from mdai_build.engine.process import Environment, run_quietly
-from mdai_build.errors import MdaiBuildError, Problem, UnavailableError
+from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
 
 OLDEST_ENGINE = 23
 _ANSWER_SECONDS = 60
@@ -148,13 +152,13 @@ def connect(engine_folder: Path) -> Engine:
     """
     tried: list[str] = []
     unfit: UnavailableError | None = None
-    for host, environment in _candidates(engine_folder):
+    for host, tls, environment in _candidates(engine_folder):
         # The library leaves a socket open when there is nothing at the other end.
         if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
             tried.append(f"{host}: no such socket")
             continue
         try:
-            client = docker.DockerClient(base_url=host, timeout=_ANSWER_SECONDS)
+            client = _client(host, tls, environment)
             version = str(client.version()["Version"])
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
             tried.append(f"{host}: {_reason(error)}")
@@ -198,21 +202,24 @@ def require_image(engine: Engine, reference: str) -> ImageFacts:
     return facts
 
 
-def _candidates(engine_folder: Path) -> Iterator[tuple[str, Environment]]:
+def _candidates(engine_folder: Path) -> Iterator[tuple[str, TLSConfig | bool, Environment]]:
     inherited = dict(os.environ)
     host = inherited.get("DOCKER_HOST")
-    if not host:
-        try:
-            context = ContextAPI.get_current_context()
-            host = str(context.Host) if context is not None and context.Host else None
-        except Exception:  # noqa: BLE001 - a broken context file must not hide the private engine
-            host = None
-    yield (
-        host or "unix:///var/run/docker.sock",
-        Environment({**inherited, **({"DOCKER_HOST": host} if host else {})}),
-    )
-    if inherited.get("DOCKER_HOST"):
-        return  # who names an engine means that one
+    if host:
+        # Who names an engine means that one.
+        yield host, _tls_of(inherited), Environment(inherited)
+        return
+    tls: TLSConfig | bool = False
+    variables: dict[str, str] = {}
+    try:
+        context = ContextAPI.get_context(inherited.get("DOCKER_CONTEXT"))
+        if context is not None and context.Host:
+            host, tls = str(context.Host), context.TLSConfig or False
+            # A host by its name alone would leave the context's certificates behind.
+            variables = {"DOCKER_CONTEXT": context.Name} if tls else {"DOCKER_HOST": host}
+    except Exception:  # noqa: BLE001 - a broken context file must not hide the private engine
+        host = None
+    yield host or "unix:///var/run/docker.sock", tls, Environment({**inherited, **variables})
     socket = engine_folder / "docker.sock"
     if socket.is_socket() and host != f"unix://{socket}":
         private = {
@@ -222,7 +229,41 @@ def _candidates(engine_folder: Path) -> Iterator[tuple[str, Environment]]:
             "PATH": os.pathsep.join([str(engine_folder / "bin"), inherited.get("PATH", os.defpath)]),
         }
         private.pop("DOCKER_CONTEXT", None)
-        yield f"unix://{socket}", Environment(private)
+        yield f"unix://{socket}", False, Environment(private)
+
+
+def _client(host: str, tls: TLSConfig | bool, environment: Environment) -> docker.DockerClient:
+    if not tls:
+        return docker.DockerClient(base_url=host, timeout=_ANSWER_SECONDS, use_ssh_client=host.startswith("ssh://"))
+    # REQUESTS_CA_BUNDLE, which companies set, would stand before the engine's own authority (requests trusts the
+    # environment more than a session), and the library asks for the version before that can be turned off.
+    answer = run_quietly(["docker", "version", "--format", "{{.Server.APIVersion}}"], environment)
+    if answer.exit_code != 0:
+        raise ConnectionError(answer.output.strip())
+    client = docker.DockerClient(base_url=host, tls=tls, version=answer.output.strip(), timeout=_ANSWER_SECONDS)
+    client.api.trust_env = False
+    return client
+
+
+def _tls_of(environment: dict[str, str]) -> TLSConfig | bool:
+    """How the `docker` command would speak with the engine that DOCKER_HOST names.
+
+    Raises:
+        UnavailableError: the certificates that it is told of are not there.
+    """
+    if not environment.get("DOCKER_TLS_VERIFY"):
+        return False
+    try:
+        return kwargs_from_env(environment)["tls"]
+    except docker.errors.TLSParameterError as error:
+        raise UnavailableError(
+            Problem(
+                code="engine.certificates",
+                what=f"DOCKER_TLS_VERIFY asks for TLS, and its certificates cannot be used: {error}",
+                where=Location("environment", key="DOCKER_CERT_PATH"),
+                expected="a folder with ca.pem, cert.pem and key.pem; without it, ~/.docker is looked into",
+            )
+        ) from error
 
 
 def _check(engine: Engine) -> None:

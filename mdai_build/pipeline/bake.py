@@ -32,7 +32,7 @@ from mdai_build.pipeline.build import (
     prepare,
 )
 from mdai_build.pipeline.check import CheckedModel
-from mdai_build.pipeline.planning import check_for_build, plan_model, secrets_of, warnings_of
+from mdai_build.pipeline.planning import check_for_build, plan_model, secrets_of, warnings_of, with_resolved
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import CONTENT_LABEL, BuildPlan
 from mdai_build.report.values import BakeReport, ModelReport
@@ -277,7 +277,8 @@ def _contexts(
                     )
                 )
                 write_context(model.prepared.plan, model.prepared.unpacked, folder)
-                request = image_request(model.prepared, folder, settings, secrets)
+                given = with_resolved(secrets, model.checked, model.prepared.plan, folder)
+                request = image_request(model.prepared, folder, settings, given)
                 requests[model.target] = replace(request, no_cache=options.build.no_cache)
         yield requests
 

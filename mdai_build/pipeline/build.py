@@ -24,8 +24,9 @@ from mdai_build.pipeline.planning import (
     request_of,
     secrets_of,
     warnings_of,
+    with_resolved,
 )
-from mdai_build.pipeline.serve import Outcome, Tell, Trial, smoke_test
+from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.plan import (
     CONTENT_LABEL,
     LABEL_PREFIX,
@@ -98,9 +99,10 @@ def build_model(
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
         unpacked, plan = plan_model(checked, settings, tell)
+        planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
-    report = finish(engine, model, built, settings, options, tell, on_check)
+    report = finish(engine, model, built, settings, options, tell, on_check, planned)
     return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
 
 
@@ -128,7 +130,7 @@ def prepare(
         UnavailableError: the parent cannot be had.
     """
     if not _layers_merge(engine, settings):
-        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
+        plan = replace(plan, layers_merge=False, weights_first=weights_cost_more(unpacked, checked.requirements))
     digest = content_digest(plan, ensure_parents(engine, plan, tell))
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
@@ -184,8 +186,9 @@ def build_prepared(
     ):
         while True:
             write_context(plan, model.unpacked, folder)
+            given = with_resolved(secrets, checked, plan, folder)
             request = replace(
-                image_request(replace(model, plan=plan), folder, settings, secrets),
+                image_request(replace(model, plan=plan), folder, settings, given),
                 no_cache=no_cache,
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
@@ -200,7 +203,9 @@ def build_prepared(
                 notes.append(note)
                 tell(note.what)
                 plan = replace(
-                    plan_attempt(checked, model.unpacked, settings, attempt), weights_first=plan.weights_first
+                    plan_attempt(checked, model.unpacked, settings, attempt),
+                    layers_merge=plan.layers_merge,
+                    weights_first=plan.weights_first,
                 )
 
 
@@ -230,6 +235,7 @@ def finish(
     options: BuildOptions,
     tell: Tell,
     on_check: Callable[[Check], None],
+    planned: PlanMaker | None = None,
 ) -> BuildReport:
     """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
 
@@ -247,7 +253,9 @@ def finish(
         facts = engine.image(built.image_id)
         if options.test:
             tell("starting the image for the smoke test")
-            outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check)
+            outcome = smoke_test(
+                engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned
+            )
         if outcome is None or outcome.smoke.passed:
             _move_tag(engine, built.image_id, model.tag)
             kept = True

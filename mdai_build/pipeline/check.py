@@ -29,6 +29,8 @@ class CheckedModel:
     warnings: tuple[Problem, ...]
     wheels_suffice: bool = False
     """Whether it is known that no requirement has to be built from its source."""
+    resolved_text: str = ""
+    """What the requirements came to, for the install step (`requirements.resolved_file`); empty where not known."""
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -72,18 +74,18 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
     if requirements is not None:
         warnings.extend(requirements.warnings)
         warnings.extend(missing_imports(bundle, requirements, python))
-    wheels_suffice = False
+    wheels_suffice, resolved_text = False, ""
     if requirements is not None and parsed is not None and look_up:
         from mdai_build.pipeline.preflight import preflight
 
         found = attempt(lambda: preflight(bundle, parsed.config, requirements, settings))
         if found is not None:
             warnings.extend(found.warnings)
-            wheels_suffice = found.wheels_suffice
+            wheels_suffice, resolved_text = found.wheels_suffice, found.resolved_text
     if failures or parsed is None or requirements is None or parent is None:
         raise _together(failures, warnings)
     told = (*warnings, *parent.warnings)
-    return CheckedModel(bundle, parsed.config, requirements, parent, told, wheels_suffice)
+    return CheckedModel(bundle, parsed.config, requirements, parent, told, wheels_suffice, resolved_text)
 
 
 def _check_smoke_file(bundle: Bundle) -> None:

@@ -119,6 +119,9 @@ def next_attempt(
                 return replace(failed, installer="pip", build_requirements=()), Problem(
                     "install.by-pip", what, _REQUIREMENTS
                 )
+    if not failed.lends_tools:
+        what = "what was looked up before the build did not install in it; it was looked up anew"
+        return replace(failed, lends_tools=True), Problem("install.again", what, _REQUIREMENTS)
     return None
 
 

@@ -138,6 +138,17 @@ def secrets_of(settings: Settings) -> Iterator[tuple[tuple[str, Path], ...]]:
         yield tuple((name, file) for name, file in files if file is not None)
 
 
+def with_resolved(
+    secrets: tuple[tuple[str, Path], ...], checked: CheckedModel, plan: BuildPlan, context: Path
+) -> tuple[tuple[str, Path], ...]:
+    """The secrets, and beside them what the install step is told so that it need not look it up again."""
+    from mdai_build.context import write_resolved
+
+    if not (plan.takes_resolved and checked.resolved_text):
+        return secrets
+    return (*secrets, ("resolved", write_resolved(context, checked.resolved_text)))
+
+
 def request_of(
     plan: BuildPlan, context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]
 ) -> BuildRequest:

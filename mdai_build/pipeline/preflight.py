@@ -37,6 +37,7 @@ from mdai_build.requirements import (
     preflight_file,
     preflight_files,
     preinstalled,
+    resolved_file,
     source_command,
     source_file,
 )
@@ -56,6 +57,8 @@ class Preflight:
     warnings: tuple[Problem, ...] = ()
     wheels_suffice: bool = False
     """Whether it is known that no requirement has to be built from its source."""
+    resolved_text: str = ""
+    """`requirements.resolved_file` for the install step; empty where it has to look itself."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,10 @@ def preflight(bundle: Bundle, config: ModelConfig, requirements: Requirements, s
         elif old := _remembered(memory, _KEPT_SECONDS):
             # A build's steps are not to change because an index does not answer today.
             answer = replace(answer, wheels_suffice=old.wheels_suffice)
-    told = (*answer.warnings, *advice(parse_resolved(answer.text), requirements, config))
-    return Preflight(told, answer.wheels_suffice)
+    resolved = parse_resolved(answer.text)
+    told = (*answer.warnings, *advice(resolved, requirements, config))
+    found = resolved_file(requirements, resolved, config.python) if answer.wheels_suffice else ""
+    return Preflight(told, answer.wheels_suffice, found)
 
 
 def _ask(question: _Question) -> _Answer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +20,11 @@ from mdai_build.settings import Settings
 if TYPE_CHECKING:
     from mdai_build.engine import Engine, LocalServer
     from mdai_build.engine.container import RunningContainer
-    from mdai_build.smoke import Check, Scope, SmokeResult
+    from mdai_build.smoke import Check, Scope, SmokePlan, SmokeResult
 
 Tell = Callable[[str], None]
 OnCheck = Callable[["Check"], None]
+PlanMaker = Callable[[], "SmokePlan"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,26 @@ class Outcome:
     """What is dubious about the bundle, where it was read for the test."""
 
 
+def plan_ahead(settings: Settings, trial: Trial, unpacked: UnpackedBundle) -> PlanMaker:
+    """Makes the plan of a smoke test beside what follows: samples take a second, and a build waits for its engine.
+
+    What is returned gives the plan when it is there, or raises what its making raised.
+    """
+    from mdai_build.smoke import make_smoke_plan
+
+    future: Future[SmokePlan] = Future()
+
+    def make() -> None:
+        try:
+            future.set_result(make_smoke_plan(settings, trial.samples, unpacked, trial.scope))
+        except BaseException as error:  # noqa: BLE001  whoever asks for the plan is told
+            future.set_exception(error)
+
+    # Nobody waits for it where the build fails.
+    threading.Thread(target=make, daemon=True).start()
+    return future.result
+
+
 def smoke_test(
     engine: Engine,
     image: str,
@@ -53,8 +76,11 @@ def smoke_test(
     unpacked: UnpackedBundle | None,
     name: str,
     on_check: OnCheck,
+    planned: PlanMaker | None = None,
 ) -> Outcome:
     """Starts an image as a strict platform would, tries it, and draws what it answered.
+
+    `planned` gives the plan where it was made ahead.
 
     A model that writes beside its code is tried again with a file system that lets it, and warned of.
     """
@@ -71,7 +97,7 @@ def smoke_test(
     def tried(read_only: bool) -> SmokeResult:
         with running_container(engine, image, replace(options, read_only=read_only)) as container:
             # Samples take a second to make: the model loads meanwhile.
-            plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
+            plan = planned() if planned else make_smoke_plan(settings, trial.samples, unpacked, trial.scope)
             return run_smoke_test(container, plan, on_check)
 
     smoke = tried(read_only=True)

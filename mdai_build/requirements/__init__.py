@@ -7,6 +7,7 @@ from mdai_build.requirements.install import (
     constraint_file,
     install_file,
     installer_arguments,
+    resolved_file,
     vcs_lines,
 )
 from mdai_build.requirements.lock import (
@@ -78,6 +79,7 @@ __all__ = [
     "read_requirements",
     "redact",
     "requirements_digest",
+    "resolved_file",
     "source_command",
     "source_file",
     "stale",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mdai_build.requirements.model import Requirement, Requirements
+from mdai_build.requirements.preinstalled import preinstalled
+from mdai_build.requirements.resolved import Resolved, ResolvedPackage
 
 CONSTRAINT_FILE = "_constraints.txt"
 """The name under which the install file, where there are constraints, includes `constraint_file`."""
@@ -50,6 +52,34 @@ def _installed_text(line: Requirement) -> str:
 def constraint_file(requirements: Requirements) -> str:
     """The text of `CONSTRAINT_FILE`, which lies beside the install file; empty when there are no constraints."""
     return "".join(f"{line.text}\n" for line in requirements.constraints if line.applies)
+
+
+def resolved_file(requirements: Requirements, resolved: Resolved, python: str) -> str:
+    """What the requirements came to, as a file for an installer that looks up no dependencies (`--no-deps`).
+
+    It lies beside the install file. Without what is preinstalled in that very version. Empty where the installer has to
+    read the requirements themselves: for their hashes, or since one cannot be told by name and version or address.
+
+    Args:
+        requirements: of the bundle.
+        resolved: all packages that they need.
+        python: of the image, such as "3.10".
+    """
+    hashed = requirements.lock or any(line.hashes for line in requirements.lines)
+    if hashed or "--require-hashes" in requirements.options:
+        return ""
+    kept = {(pin.name, pin.version) for pin in preinstalled(python)}
+    lines = [_resolved_text(package) for package in resolved.packages if (package.name, package.version) not in kept]
+    options = [option for option in requirements.options if option not in _ARGUMENTS]
+    return "".join(f"{line}\n" for line in (*options, *lines)) if all(lines) else ""
+
+
+def _resolved_text(package: ResolvedPackage) -> str:
+    if package.source is None:
+        return f"{package.name}=={package.version}" if package.version else ""
+    if package.source.startswith(("https://", "http://")):
+        return f"{package.name} @ {package.source}"
+    return package.source if package.source.startswith("./") else ""
 
 
 def vcs_lines(requirements: Requirements) -> tuple[str, ...]:

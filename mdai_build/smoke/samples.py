@@ -5,6 +5,7 @@ What each modality must hold: DICOM PS3.3 A.2 (CR), A.3 (CT), A.4 (MR), A.6 and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -288,11 +289,17 @@ NAMES: tuple[str, ...] = tuple(name for name, *_ in _SAMPLES)
 
 def synthetic_request(name: str, **given: Any) -> SmokeRequest:
     """The synthetic request of that name (see `NAMES`); `given` replaces fields of it, such as `args`."""
-    for sample, scope, demand, make in _SAMPLES:
+    for sample, scope, demand, _ in _SAMPLES:
         if sample == name:
             fields = {"label_classes": label_classes(), **given}
-            return SmokeRequest(name=name, scope=scope, files=make(), demand=demand, **fields)
+            return SmokeRequest(name=name, scope=scope, files=_files(name), demand=demand, **fields)
     raise KeyError(name)
+
+
+@functools.cache
+def _files(name: str) -> tuple[InputFile, ...]:
+    """The same for every model; where many are tested by one process, making them would take longest."""
+    return next(make() for sample, *_, make in _SAMPLES if sample == name)
 
 
 def synthetic_requests(scope: Scope | None = None, **given: Any) -> tuple[SmokeRequest, ...]:

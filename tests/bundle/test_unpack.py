@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -290,6 +291,53 @@ def test_progress_counts_up_to_the_whole(making, tmp_path: Path, store: Path) ->
         total = sum(member.size for member in bundle.members)
         assert seen[-1] == (total, total)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def large_content(number: int) -> bytes:
+    return hashlib.sha256(b"%d" % number).digest() * (12 * MIB // 32)
+
+
+@pytest.fixture
+def large(making, tmp_path: Path) -> Path:
+    """A zip whose contents are many enough bytes to be unpacked side by side."""
+    members = [(f"model/w{number}", large_content(number)) for number in range(4)]
+    return aged(making.zip(tmp_path / "large.zip", *members, ("model/small", b"x")))
+
+
+def test_large_contents_are_unpacked_side_by_side(large: Path, store: Path) -> None:
+    seen: set[int] = set()
+    unpacked = unpack_bundle(read_bundle(large), store, lambda done, total: seen.add(threading.get_ident()))
+    assert contents(unpacked)["w3"] == large_content(3)
+    assert len(contents(unpacked)) == 9
+    assert len(seen) > 1 or os.cpu_count() == 1
+    before = objects(store)
+    with zipfile.ZipFile(large, "a") as archive:
+        archive.writestr("model/more", b"y")
+    again = unpack_bundle(read_bundle(aged(large)), store)
+    assert {name: inode for name, inode in objects(store).items() if name in before} == before
+    assert contents(again).keys() - contents(unpacked).keys() == {"more"}
+
+
+def test_a_damage_among_contents_side_by_side_is_told_as_such(large: Path, store: Path) -> None:
+    with zipfile.ZipFile(large) as archive:
+        info = archive.getinfo("model/w2")
+        place = info.header_offset + info.compress_size // 2
+    with large.open("r+b") as file:
+        file.seek(place)
+        file.write(b"damage")
+    with pytest.raises(BundleError, match="w2"):
+        unpack_bundle(read_bundle(aged(large)), store)
+    assert not list((store / "temporary").iterdir())
+
+
+def test_an_interruption_ends_all_that_is_unpacked_side_by_side(large: Path, store: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack_bundle(read_bundle(large), store, interrupt)
+    assert not list((store / "temporary").iterdir())
+    assert objects(store) == {}
 
 
 def test_a_folder_s_files_are_hashed_once(making, tmp_path: Path, store: Path) -> None:

@@ -43,6 +43,7 @@ def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
         workspace=False,
         weights=("weights.bin",),
         code=tuple(file.path for file in unpacked.files if file.path != "weights.bin"),
+        layers_merge=True,
         weights_first=False,
         requirements_text="./.mdai/tool.whl\n",
         constraints_text="",

@@ -27,6 +27,7 @@ BASE = BuildPlan(
     workspace=False,
     weights=(),
     code=(".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt"),
+    layers_merge=True,
     weights_first=False,
     requirements_text="",
     constraints_text="",
@@ -49,7 +50,7 @@ BASE = BuildPlan(
 PLANS = {
     "smallest": BASE,
     "weights-first": dataclasses.replace(
-        BASE, weights=("weights.npz",), weights_first=True, requirements_text="pillow\n"
+        BASE, weights=("weights.npz",), layers_merge=False, weights_first=True, requirements_text="pillow\n"
     ),
     "everything": dataclasses.replace(
         BASE,

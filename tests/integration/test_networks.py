@@ -258,6 +258,21 @@ def test_a_proxy_that_asks_for_a_password(
     assert_nowhere(engine, tag, run, own_cache, tmp_path, [INDEX, PROXY])
 
 
+def test_the_folder_that_wheels_fills(own_cache: Path, tmp_path: Path) -> None:
+    """Another machine builds from it without a network; docopt has no wheel anywhere."""
+    model = make_model(tmp_path / "offline", "docopt==0.6.2\n", "import docopt")
+    folder, filling = tmp_path / "wheels", tmp_path / "filling"
+    filling.mkdir()
+    words = ("wheels", str(model), str(folder), "--parent", "local", "--network", "host")
+    filled = run_command(words, filling, {"MDAI_BUILD_CACHE_FOLDER": str(own_cache)}, timeout=300)
+    assert filled.exit_code == 0, str(filled)
+    assert {"docopt-0.6.2-py2.py3-none-any.whl", "numpy"} <= {
+        file.name if file.name.startswith("docopt") else file.name.split("-")[0] for file in folder.iterdir()
+    }
+    run = build(model, tmp_path, own_cache, {}, "--wheels", str(folder), "--network", "none")
+    assert run.exit_code == 0, str(run)
+
+
 def test_no_network_at_all(packages: Path, own_cache: Path, tmp_path: Path) -> None:
     """From a folder of wheels; addresses in the requirements are left aside, and what they name is found by name."""
     requirements = (

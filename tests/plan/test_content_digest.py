@@ -21,6 +21,7 @@ PLAN = BuildPlan(
     workspace=False,
     weights=(),
     code=(".mdai/mdai_deploy.py",),
+    layers_merge=True,
     weights_first=False,
     requirements_text="pillow\n",
     constraints_text="",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packaging.version import Version
 
-from mdai_build.requirements import ResolvedPackage, parse_resolved
+from mdai_build.requirements import Requirement, Requirements, ResolvedPackage, parse_resolved, resolved_file
 
 WRITTEN = """\
 # a header
@@ -38,3 +38,26 @@ def test_names_are_those_of_the_index() -> None:
     assert "Lab.Seg" in resolved
     assert resolved.version("sources") is None
     assert "scipy" not in resolved
+
+
+def resolved_text(requirements: Requirements, written: str) -> str:
+    return resolved_file(requirements, parse_resolved(written), "3.10")
+
+
+def test_the_file_for_an_installer_that_looks_up_no_dependencies() -> None:
+    options = ("--extra-index-url https://host.example/simple", "--find-links ./wheels", "--pre")
+    written = "numpy==1.23.3\nmsgpack==9.9\n./.mdai/lab_seg-0.3.0-py3-none-any.whl\nown @ https://host.example/own-1.0-py3-none-any.whl\n"
+    # What is preinstalled in that version is there; `--pre` is a word of the command line.
+    assert resolved_text(Requirements(options=options), written) == (
+        "--extra-index-url https://host.example/simple\n--find-links ./wheels\n"
+        "./.mdai/lab_seg-0.3.0-py3-none-any.whl\nmsgpack==9.9\nown @ https://host.example/own-1.0-py3-none-any.whl\n"
+    )
+
+
+def test_an_installer_reads_the_requirements_itself_where_they_say_more_than_versions() -> None:
+    hashes = ("sha256:" + "a" * 64,)
+    line = Requirement("index", "six==1.16.0", "six", "==1.16.0", (), None, hashes, ".mdai/requirements.txt", 1)
+    assert resolved_text(Requirements(), "six==1.16.0\n") == "six==1.16.0\n"
+    assert resolved_text(Requirements(lines=(line,)), "six==1.16.0\n") == ""
+    assert resolved_text(Requirements(options=("--require-hashes",)), "six==1.16.0\n") == ""
+    assert resolved_text(Requirements(), "six==1.16.0\nown @ git+https://host.example/own.git\n") == ""

@@ -41,31 +41,34 @@ RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
-# Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
-# read-only container could not keep it. As with pip, all indexes count alike.
+# Files are copied, since the cache is another file system. As with pip, all indexes count alike.
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
+    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --no-index \
-    --target /opt/mdai/packages --requirement /pins/server/py38.txt
+    --target /opt/mdai/packages --requirement /pins/server/py38.txt && \
+    PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv /opt/mdai/packages
 COPY _mdai/runtime/ /opt/mdai/runtime/
 RUN /opt/conda/envs/mdai-env/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
+    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --no-index \
-    --requirement /pins/preinstalled/py38.txt
+    --requirement /pins/preinstalled/py38.txt && \
+    PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model

@@ -25,27 +25,30 @@ RUN --mount=type=cache,id=mdai-pip-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/r
 
 # The server, and its own packages in a folder that the model's environment does not see.
 FROM environment AS server
-# Files are copied, since the cache is another file system. Bytecode is made now, by content rather than by time, since a
-# read-only container could not keep it. As with pip, all indexes count alike.
+# Files are copied, since the cache is another file system. As with pip, all indexes count alike.
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=cache,id=mdai-uv-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/uv/bin/uv pip install --python "$(command -v python3)" \
-    --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
+    --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt" && \
+    PYTHONHASHSEED=0 python3 -s -B /run/mdai/bytecode.py /var/cache/uv /opt/mdai/packages
 COPY _mdai/runtime/ /opt/mdai/runtime/
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtime
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
+    --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=cache,id=mdai-uv-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/uv/bin/uv pip install --python "$(command -v python3)" \
-    --requirement "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt"
+    --requirement "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt" && \
+    PYTHONHASHSEED=0 python3 -s -B /run/mdai/bytecode.py /var/cache/uv
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
 FROM packages AS model

@@ -46,17 +46,19 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
-ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_COMPILE_BYTECODE=1 PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_INDEX_STRATEGY=unsafe-best-match
+ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 ARG UV_DEFAULT_INDEX="https://index.example/simple"
 ARG UV_INDEX="https://more.example/simple http://plain.example:8080/simple"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=mdai-uv-mirror-example-base-cu113,target=/var/cache/uv \
+    --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
+    --mount=type=cache,id=mdai-uv-mirror-example-base-cu113-py310,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     . /run/mdai/proxies && /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" \
-    --requirement /pins/preinstalled/py310.txt
+    --requirement /pins/preinstalled/py310.txt && \
+    PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv
 
 # Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
 # requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
