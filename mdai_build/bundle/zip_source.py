@@ -62,9 +62,8 @@ class ZipSource:
         self.stamp = Stamp.of(origin)
         with telling_damage(origin), origin.open("rb") as file:
             entries, self._directory_start = _check_end(file, self.stamp.size, origin, limits)
-        with telling_damage(origin):
-            with zipfile.ZipFile(origin) as archive:
-                self._infos = archive.infolist()
+        with telling_damage(origin), zipfile.ZipFile(origin) as archive:
+            self._infos = archive.infolist()
         # The end record of a zip without zip64 counts modulo 2 ** 16.
         if (len(self._infos) - entries) % 2**16:
             raise damaged(origin, None, "its directory does not hold as many members as its end record says")

@@ -14,6 +14,7 @@ import docker
 from harness.runner import Run, run_command
 
 PARENT = "mdai-build/parent:local-cpu"
+PYTHON = "/opt/conda/envs/mdai-env/bin/python"
 SITE = "/opt/conda/envs/mdai-env/lib/python3.10/site-packages"
 DEPLOY = """
 class MDAIModel:
@@ -51,7 +52,7 @@ ENVIRONMENT = {
 FILES = (
     *("$HOME.bin", "`id`", "a b.txt", "#file", "-rf", "--chown=root", "'quote'", '"double"', "{{ x }}", "<<EOF"),
     *("é.txt", "😀", "!important", ".dockerignore", "Dockerfile", "Dockerfile.dockerignore", "%s", "a=b", "a&b;c|d"),
-    *("[a]", "*.py", "?x", "_mdai/x", "_mdai/Dockerfile", "~", "a:b", "c,d"),
+    *("[a]", "*.py", "?x", "_mdai/x", "_mdai/Dockerfile", "~", "a;b", "c,d"),
 )
 
 
@@ -104,7 +105,7 @@ def test_texts_arrive_as_they_were_written_and_are_nothing_else(
             "import hashlib, json, pathlib; top = pathlib.Path('/src/lib'); print(json.dumps({str(p.relative_to(top)):"
             " hashlib.sha256(p.read_bytes()).hexdigest() for p in top.rglob('*') if p.is_file()}))"
         )
-        entry = ["/opt/conda/envs/mdai-env/bin/python", "-I", "-c", program]
+        entry = [PYTHON, "-I", "-c", program]
         there = json.loads(engine.containers.run(tag, entrypoint=entry, remove=True, network_mode="none"))
         wanted = {
             path.relative_to(model).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -143,9 +144,29 @@ def test_the_build_of_a_package_sees_no_shared_cache(
     run = build(model, tag, tmp_path / "run", cache_folder, "--no-test", "--netrc", str(tmp_path / "logins"))
     try:
         assert run.exit_code == 0, run
-        entry = ["/opt/conda/envs/mdai-env/bin/python", "-c", "import evil_sources; print(evil_sources.SEEN)"]
+        entry = [PYTHON, "-c", "import evil_sources; print(evil_sources.SEEN)"]
         seen = engine.containers.run(tag, entrypoint=entry, remove=True, network_mode="none").decode().strip()
         assert seen == "['/root/.netrc']"
     finally:
         if run.exit_code == 0:
             engine.images.remove(tag, force=True)
+
+
+def test_the_caches_of_an_author_s_dockerfile_are_his_own(
+    engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
+) -> None:
+    """Two bundles mount a cache of the same name: each sees what it wrote itself, and not what the other wrote."""
+    look = "RUN --mount=type=cache,id=mdai-uv-x,target=/cache echo found $(ls /cache) && touch /cache/{name} && false"
+    seen = {}
+    for name, number in (("first", 1), ("second", 1), ("first", 2)):
+        model = tmp_path / name
+        (model / ".mdai").mkdir(parents=True, exist_ok=True)
+        (model / ".mdai/config.yaml").write_text("base_image: custom\n")
+        (model / ".mdai/mdai_deploy.py").write_text(DEPLOY)
+        dockerfile = f"FROM {PARENT}\nRUN echo {tmp_path} {number}\n{look.format(name=name)}\n"
+        (model / ".mdai/Dockerfile").write_text(dockerfile)
+        run = build(model, "mdai-build-test/never:latest", tmp_path / f"{name}{number}", cache_folder)
+        assert run.exit_code == 6, run
+        details = json.loads(run.stdout)["problems"][0]["details"]
+        seen[name, number] = details.splitlines()[0]
+    assert seen == {("first", 1): "found", ("second", 1): "found", ("first", 2): "found first"}
