@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,8 +111,15 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """A result for machines, on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """A result for machines, on standard output. A terminal that shows it obeys nothing of it: what JSON itself leaves
+    as it is, and is no text, stands there as an escape of JSON's.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    click.echo(_UNSHOWN.sub(lambda found: json.dumps(found[0])[1:-1], text))
+
+
+# Controls, what turns the direction of text around or hides in it, and halves of characters, which no output takes.
+_UNSHOWN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 def silent(text: str) -> None:

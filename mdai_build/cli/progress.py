@@ -21,9 +21,9 @@ class Progress:
     """What the pipeline tells goes through here, while the `with` block lasts."""
 
     def __init__(self) -> None:
-        from mdai_build.report.terminal import clean
+        from mdai_build.report.text import clean_line
 
-        self._clean = clean
+        self._clean = clean_line
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._status: Status | None = None
         self._begun = time.monotonic()
@@ -43,7 +43,7 @@ class Progress:
 
     def tell(self, text: str) -> None:
         """A new step began, or the present one got further."""
-        line = self._clean(text).strip()[:_WIDEST]
+        line = self._clean(text)[:_WIDEST]
         if self._status is not None:
             self._status.update(escape(line))
         elif line.partition(":")[0] != self._last.partition(":")[0] or not line.endswith("MiB"):
@@ -53,9 +53,9 @@ class Progress:
     def tell_check(self, check: Check) -> None:
         """A check of the smoke test ended."""
         if self._status is not None:
-            self._status.update(escape(f"smoke test: {check.name}"))
+            self._status.update(escape(f"smoke test: {self._clean(check.name)}"))
         else:
-            self._print(f"smoke test: {check.name}: {_WORDS[check.outcome]}")
+            self._print(f"smoke test: {self._clean(check.name)}: {_WORDS[check.outcome]}")
 
     def _print(self, line: str) -> None:
         self._console.print(f"{time.monotonic() - self._begun:7.1f} s  {escape(line)}")
