@@ -107,7 +107,9 @@ class _Relay:
                     self._open -= {connection, inside}
                 _shut(inside)
                 _shut(connection)
-                stream._response.close()  # the library hangs it on the stream, and leaves it to the garbage collector
+                # The library hangs it on the stream, and leaves it to the garbage collector.
+                if (response := getattr(stream, "_response", None)) is not None:
+                    response.close()
                 inside.close()
 
     def _start(self) -> tuple[Any, socket.socket]:

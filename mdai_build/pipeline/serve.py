@@ -84,15 +84,15 @@ def smoke_test(
 
     A model that writes beside its code is tried again with a file system that lets it, and warned of.
     """
-    from mdai_build.engine import RunOptions, running_container
-    from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
+    from mdai_build.engine import RunOptions, can_do_without_network, running_container
+    from mdai_build.smoke import has_network, make_smoke_plan, run_smoke_test, writes_refused
 
-    options = RunOptions(
-        memory=settings.memory,
-        cpus=settings.cpus,
-        network=settings.test_network != "none",
-        writable_bytes=settings.memory,
-    )
+    wants_none = settings.test_network == "none"
+    network = not (wants_none and can_do_without_network(engine, image))
+    options = RunOptions(settings.memory, settings.cpus, network=network, writable_bytes=settings.memory)
+    told = (has_network(),) if network and wants_none else ()
+    for check in told:
+        on_check(check)
 
     def tried(read_only: bool) -> SmokeResult:
         with running_container(engine, image, replace(options, read_only=read_only)) as container:
@@ -105,7 +105,7 @@ def smoke_test(
         on_check(warning)
         again = tried(read_only=False)
         smoke = replace(again, checks=(warning, *again.checks))
-    return _draw(smoke, settings, trial, name)
+    return _draw(replace(smoke, checks=(*told, *smoke.checks)), settings, trial, name)
 
 
 def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) -> Outcome:

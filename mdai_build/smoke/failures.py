@@ -114,6 +114,17 @@ def not_ready(seconds: float, target: Target, last: str) -> Problem:
     )
 
 
+def has_network() -> Check:
+    """A warning where the container had to have a network: nothing in the image could reach its server without one."""
+    problem = Problem(
+        code="smoke.network",
+        what="the container had the engine's network: this image's server is not started by a Python",
+        expected="an image that mdai-build made, which is tested without a network",
+        next_step="`--test-network default` says that it may have one",
+    )
+    return Check("network", "warning", 0.0, problem.what, (problem,))
+
+
 def writes_refused(result: SmokeResult) -> Check | None:
     """A warning where a model failed because it writes beside its code; None where it did not.
 
