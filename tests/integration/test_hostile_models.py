@@ -21,7 +21,13 @@ from mdai_build.smoke import SmokeResult, make_smoke_plan, run_smoke_test
 MODEL = Path(__file__).parent / "models" / "hostile" / "model"
 TAG = "mdai-build-test/hostile:latest"
 MIB = 1024**2
-SETTINGS = load_settings({"memory": "600m", "predict_timeout": "2", "ready_timeout": "3"})
+SETTINGS = load_settings({"memory": "600m", "predict_timeout": "20", "ready_timeout": "20"})
+# Short where nothing but the limit ends it, long where a busy machine may be slow.
+IMPATIENT = {
+    "never loads": {"ready_seconds": 3},
+    "never": {"predict_seconds": 2},
+    "huge answer": {"predict_seconds": 5},
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,9 @@ def attacked(engine: Engine, image: str, attack: str, read_only: bool = True) ->
         environment=(("ATTACK", attack),),
     )
     with running_container(engine, image, options) as container:
-        smoke = run_smoke_test(container, replace(plan, requests=plan.requests[:2]), lambda _: None)
+        smoke = run_smoke_test(
+            container, replace(plan, requests=plan.requests[:2], **IMPATIENT.get(attack, {})), lambda _: None
+        )
         return smoke, container.logs()
 
 
