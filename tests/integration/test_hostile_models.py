@@ -25,6 +25,7 @@ SETTINGS = load_settings({"memory": "600m", "predict_timeout": "20", "ready_time
 # Short where nothing but the limit ends it, long where a busy machine may be slow.
 IMPATIENT = {
     "never loads": {"ready_seconds": 3},
+    "fork bomb": {"predict_seconds": 4},
     "never": {"predict_seconds": 2},
     "huge answer": {"predict_seconds": 5},
 }
