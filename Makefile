@@ -38,7 +38,7 @@ engine-down: ## stop the private engine; its images stay
 	@$(ENGINE) stop
 
 .PHONY: parent
-parent: setup engine ## make the local parent image, unless it is up to date
+parent: setup engine ## make the local parent images, unless they are up to date
 	@$(BIN)/python scripts/parent.py
 
 .PHONY: lint
@@ -59,6 +59,10 @@ unit: setup ## the quick tests, without an engine
 .PHONY: integration
 integration: setup engine parent ## the tests with a real engine
 	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration
+
+.PHONY: gpu-test
+gpu-test: setup ## on a machine with a GPU: test the GPU examples there, one table (GPU_TEST="--local --python PATH")
+	@$(WITH_ENGINE) $(BIN)/python scripts/gpu_test.py $(GPU_TEST)
 
 .PHONY: bench
 bench: setup engine parent ## measure speed and size, and write the results table

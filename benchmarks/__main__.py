@@ -14,6 +14,7 @@ for words in (
     ["install.py"],
     ["build.py"],
     ["bake.py"],
+    ["bases.py"],
     ["develop.py"],
     ["server.py", "--python", "3.8"],
     ["server.py", "--python", "3.12"],

@@ -22,13 +22,14 @@ from mdai_build.context import write_context, write_resolved
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.engine import connect
 from mdai_build.engine.connection import Engine
-from mdai_build.parents import support_matrix
+from mdai_build.matrix import support_matrix
 from mdai_build.pipeline.check import check_model
 from mdai_build.pipeline.planning import plan_model
 from mdai_build.settings import load_settings
 
 REQUIREMENTS = "pillow\nscikit-image\npydicom\n"
 DEPLOY = "class MDAIModel:\n    def predict(self, data):\n        return []\n"
+_UV_SAYS = re.compile(r"(Resolved|Prepared|Installed) \d+ packages? in ([\d.]+)(ms|s)")
 FLOORS = {"empty": 4, "warm": 8}
 
 
@@ -53,8 +54,8 @@ def contexts(python: str) -> Iterator[dict[str, Path]]:
         yield made
 
 
-def install_seconds(engine: Engine, context: Path, cache: str) -> float:
-    """Seconds of the install step, which is run anew with the cache mount of this name.
+def install_seconds(engine: Engine, context: Path, cache: str) -> tuple[float, dict[str, float]]:
+    """Seconds of the install step, and of what uv says it did, which is run anew with the cache mount of this name.
 
     It runs anew since a word of it differs each time. BuildKit gives a step that is run with `--no-cache-filter` an
     empty cache mount, whatever its name.
@@ -77,13 +78,26 @@ def install_seconds(engine: Engine, context: Path, cache: str) -> float:
     )
     (vertex,) = set(re.findall(r"^#(\d+) \[model \d+/\d+\] RUN .*_install\.txt", done.stderr, re.M))
     (seconds,) = re.findall(rf"^#{vertex} DONE (\d+\.\d+)s$", done.stderr, re.M)
-    return float(seconds)
+    parts = {word: float(value) / (1000 if unit == "ms" else 1) for word, value, unit in _UV_SAYS.findall(done.stderr)}
+    return float(seconds), parts
+
+
+def told(seconds: list[float], parts: list[dict[str, float]]) -> str:
+    """Where the seconds of uv's step go: its own words, and what is left for bytecode and the container."""
+    medians = {
+        word: statistics.median(part.get(word, 0.0) for part in parts) for word in ("Resolved", "Prepared", "Installed")
+    }
+    rest = statistics.median(seconds) - sum(medians.values())
+    return (
+        f"resolve {medians['Resolved']:.2f}, download and unpack {medians['Prepared']:.2f}, "
+        f"copy {medians['Installed']:.2f}, bytecode and container {rest:.2f} s"
+    )
 
 
 def empty_caches(engine: Engine, names: Iterable[str]) -> None:
     """Empties cache mounts, so that rounds are alike and nothing stays on the engine's disk."""
     steps = [f"RUN --mount=type=cache,id={name},target=/c find /c -mindepth 1 -delete\n" for name in names]
-    dockerfile = f"FROM {support_matrix()['local']['image']}\n" + "".join(steps)
+    dockerfile = f"FROM {support_matrix().local.cpu.image}\n" + "".join(steps)
     command = engine.command("buildx", "build", "--quiet", "--no-cache", "--output=type=cacheonly", "-")
     subprocess.run(
         command, input=dockerfile, env=dict(engine.environment.values), capture_output=True, text=True, check=True
@@ -96,7 +110,9 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=5)
     options = words.parse_args()
     engine = connect(load_settings().engine_folder)
-    times: dict[tuple[str, str], list[float]] = {(i, c): [] for c in ("empty", "warm") for i in ("uv", "pip")}
+    states = [(installer, state) for state in ("empty", "warm") for installer in ("uv", "pip")]
+    times: dict[tuple[str, str], list[float]] = {each: [] for each in states}
+    parts: dict[tuple[str, str], list[dict[str, float]]] = {each: [] for each in states}
     caches = {"uv": "mdai-benchmark-uv", "pip": "mdai-benchmark-pip"}
     with contexts(options.python) as made:
         for installer, context in made.items():
@@ -105,16 +121,18 @@ def main() -> None:
             empty_caches(engine, caches.values())
             for state in ("empty", "warm"):
                 for installer, context in made.items():
-                    times[installer, state].append(install_seconds(engine, context, caches[installer]))
+                    seconds, of_uv = install_seconds(engine, context, caches[installer])
+                    times[installer, state].append(seconds)
+                    parts[installer, state].append(of_uv)
     empty_caches(engine, caches.values())
     rows = []
     for state, floor in FLOORS.items():
         uv, pip = (statistics.median(times[installer, state]) for installer in ("uv", "pip"))
-        rows.append(
-            (f"{state} cache mount", f"at least {floor} times", f"{uv:.1f} s", f"{pip:.1f} s", f"{pip / uv:.1f}")
-        )
+        went = told(times["uv", state], parts["uv", state])
+        factor = f"{pip / uv:.1f}"
+        rows.append((f"{state} cache mount", f"at least {floor} times", f"{uv:.1f} s", f"{pip:.1f} s", factor, went))
         print(" | ".join(rows[-1]))
-    head = ("pillow + scikit-image + pydicom", "floor", "uv", "pip", "times faster")
+    head = ("pillow + scikit-image + pydicom", "floor", "uv", "pip", "times faster", "uv's seconds")
     write_section(f"The install step, Python {options.python}", head, rows)
 
 

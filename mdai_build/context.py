@@ -39,7 +39,7 @@ _EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
 def write_context(
     plan: BuildPlan,
-    unpacked: UnpackedBundle,
+    unpacked: UnpackedBundle | None,
     folder: Path,
     ca_bundle: Path | None = None,
     share: bool = True,
@@ -48,7 +48,8 @@ def write_context(
     """Makes `folder` the build context of a plan: adds and replaces what differs, removes what does not belong.
 
     `ca_bundle` is the file for a plan whose `ca_bundle` is "file". With `share` the bundle's files are hard links to
-    where they are already; without, copies, for a folder that its user may edit. `render` gives the Dockerfile.
+    where they are already; without, copies, for a folder that its user may edit. `render` gives the Dockerfile. A base
+    image has no bundle.
 
     Raises:
         UsageError: `folder` holds something that is no build context of ours.
@@ -60,7 +61,7 @@ def write_context(
         (folder / MARKER).touch()
         wanted = set(_lay_out(plan, unpacked, folder, ca_bundle, share, render))
         _remove_others(folder, wanted | {MARKER})
-        for path in _empty_folders(plan, unpacked):
+        for path in _empty_folders(plan, unpacked) if unpacked else ():
             (folder / path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
@@ -87,24 +88,25 @@ def write_resolved(folder: Path, text: str) -> Path:
 
 def _lay_out(
     plan: BuildPlan,
-    unpacked: UnpackedBundle,
+    unpacked: UnpackedBundle | None,
     folder: Path,
     ca_bundle: Path | None,
     share: bool,
     render: Callable[[BuildPlan], str],
 ) -> Iterator[str]:
-    generated = {"Dockerfile": render(plan).encode(), **dict(_generated_texts(plan))}
+    generated = {"Dockerfile": render(plan).encode(), **dict(generated_files(plan))}
     if plan.ca_bundle == "file" and ca_bundle is not None:
         generated[f"{GENERATED}/ca-bundle.crt"] = ca_bundle.read_bytes()
     for path, content in generated.items():
         _write_if_different(folder / path, content)
         yield path
-    for path, source in _linked_files(plan, unpacked):
+    for path, source in _linked_files(plan, unpacked) if unpacked else ():
         _place(source, folder / path, share)
         yield path
 
 
-def _generated_texts(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+def generated_files(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
+    """What a build context holds beside the Dockerfile and the files of a bundle: path and content."""
     # An empty file of our own: a .dockerignore of the bundle must not reach the build.
     yield "Dockerfile.dockerignore", b""
     yield f"{GENERATED}/requirements/_install.txt", plan.requirements_text.encode()
@@ -238,7 +240,7 @@ def context_folder(contexts: Path, bundle: Bundle, on_wait: Callable[[], None]) 
     """
     key = hashlib.sha256(str(bundle.origin.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     contexts.mkdir(parents=True, exist_ok=True)
-    _forget_old_contexts(contexts)
+    forget_contexts(contexts)
     folder = contexts / f"{bundle.name}-{key}"
     lock = FileLock(f"{folder}.lock")
     try:
@@ -253,14 +255,28 @@ def context_folder(contexts: Path, bundle: Bundle, on_wait: Callable[[], None]) 
         lock.release()
 
 
-def _forget_old_contexts(contexts: Path) -> None:
-    """Removes contexts that no build used for a week: a bundle at a path that never comes again leaves one each."""
+def forget_contexts(contexts: Path, older_than: float = _KEPT_SECONDS, dry_run: bool = False) -> int:
+    """Removes contexts that no build used for so many seconds, and gives the bytes that this frees.
+
+    A bundle at a path that never comes again leaves one each. Those of builds that are going on stay. What is linked to
+    from elsewhere, as the bundle's own files are, frees nothing.
+    """
+    freed = 0
     for lock_file in contexts.glob("*.lock"):
         try:
-            if time.time() - lock_file.stat().st_mtime < _KEPT_SECONDS:
+            if time.time() - lock_file.stat().st_mtime < older_than:
                 continue
             with FileLock(lock_file, timeout=0):
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
-                lock_file.unlink(missing_ok=True)
+                folder = lock_file.with_suffix("")
+                freed += _bytes_of(folder)
+                if not dry_run:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    lock_file.unlink(missing_ok=True)
         except (OSError, Timeout):  # in use, or another run removes it too
             continue
+    return freed
+
+
+def _bytes_of(folder: Path) -> int:
+    statuses = (Path(place, name).lstat() for place, _, names in os.walk(folder) for name in names)
+    return sum(status.st_size for status in statuses if status.st_nlink == 1)

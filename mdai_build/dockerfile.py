@@ -47,6 +47,15 @@ def render_lock_dockerfile(plan: BuildPlan) -> str:
     return _environment().get_template("Lock.j2").render(plan=plan, user=USER_ID, version=__version__)
 
 
+def render_base_dockerfile(plan: BuildPlan, with_server: bool = True) -> str:
+    """The Dockerfile of the base image that a model's plan can start from, and of its server; without, of that alone.
+
+    Raises:
+        ValueError: as `render_dockerfile`.
+    """
+    return _environment().get_template("Base.j2").render(plan=plan, user=USER_ID, with_server=with_server)
+
+
 def author_line(plan: BuildPlan) -> int:
     """The line of the Dockerfile on which the author's own part begins, from 1."""
     text = render_dockerfile(plan)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from mdai_build.error_pages import error_pages
+
 
 @dataclass(frozen=True)
 class Location:
@@ -48,6 +50,8 @@ class Problem:
     def as_json(self) -> dict[str, Any]:
         """The problem as JSON-ready values; absent parts are left out."""
         parts: dict[str, Any] = {"code": self.code, "what": self.what}
+        if page := error_pages().get(self.code):
+            parts["number"], parts["page"] = page.number, page.link
         if self.where is not None:
             where = {name: getattr(self.where, name) for name in ("file", "line", "column", "key")}
             parts["where"] = {name: value for name, value in where.items() if value is not None}

@@ -1,6 +1,6 @@
 """Which parent image a model is built on, and why.
 
-The matrix of parents is data (`base_images/matrix.yaml`). Nothing here talks to an engine: whether the parent can be
+What parents there are is data (`base_images/matrix.yaml`). Nothing here talks to an engine: whether the parent can be
 had is found out by the `engine` room.
 """
 
@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import datetime
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from mdai_build.config import ModelConfig
 from mdai_build.errors import BundleError, Location, Problem, UsageError
-from mdai_build.resources import resource
+from mdai_build.matrix import CudaRow, ParentImage, support_matrix
 from mdai_build.settings import Settings
 
-ParentKind = Literal["gcp", "local", "reference", "nvidia", "custom"]
+ParentKind = Literal["gcp", "slim", "local", "reference", "nvidia", "custom"]
+NAMED_KINDS = ("gcp", "slim", "local")
+"""What the setting `parent` may say besides an image reference."""
+_CONFIG_CUDA = Location(".mdai/config.yaml", key="cuda_version")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Parent:
     """Channels for the conda environment; empty: those that the parent itself is set up with."""
     why: str
     warnings: tuple[Problem, ...] = ()
+    micromamba: str | None = None
+    """For a parent without conda, the image whose micromamba makes the environment; it is no part of the result."""
+    cudnn: str | None = None
+    """Major version of its cuDNN; None: it has none, or it is not known."""
 
     @property
     def has_conda(self) -> bool:
@@ -41,64 +46,156 @@ class Parent:
         return self.kind not in ("nvidia", "custom")
 
 
-@cache
-def support_matrix() -> dict[str, Any]:
-    """The content of `base_images/matrix.yaml`."""
-    matrix: dict[str, Any] = yaml.safe_load(resource("base_images", "matrix.yaml").read_text(encoding="utf-8"))
-    return matrix
-
-
 def choose_parent(config: ModelConfig, settings: Settings, today: datetime.date | None = None) -> Parent:
     """The parent image for a config (interface document, config.yaml; original.md, "Parents in use").
 
     Raises:
-        UsageError: the settings ask for a parent that a `custom` or `nvidia` bundle cannot have.
+        UsageError: the settings ask for a parent that a `custom` or `nvidia` bundle cannot have, or for a platform
+            that the parent does not exist for.
         BundleError: the config asks for a combination that the matrix does not hold.
     """
+    today = today or datetime.date.today()
     if config.base_image in ("custom", "nvidia"):
         return _parent_of_bundle(config, settings)
     if settings.parent == "local":
         return _local_parent(config)
+    if settings.parent == "slim":
+        return _slim_parent(config, settings, today)
     if settings.parent != "gcp":
         return Parent(
             kind="reference",
-            reference=settings.parent,
+            reference=resolved_reference(settings.parent, settings),
             cuda=config.cuda_version,
             conda_channels=settings.conda_channels,
             why="named by the setting `parent`",
-            warnings=_misspelled(settings.parent),
+            warnings=(*_misspelled(settings.parent), *_kernel_warnings(config)),
         )
-    return _google_parent(config, settings, today or datetime.date.today())
+    return _google_parent(config, settings, today)
+
+
+def resolved_reference(name: str, settings: Settings) -> str:
+    """What is pulled for an image: replaced, then mirrored, then pinned, each as the settings say.
+
+    A digest names the same bytes wherever they come from, so a pin holds for the image under its own name.
+    """
+    name = settings.parent_replacements.get(name, name)
+    digest = settings.parent_pins.get(name)
+    reference = _mirrored(name, settings)
+    return f"{_without_tag(reference)}@{digest}" if digest and "@" not in reference else reference
+
+
+def google_name(image: ParentImage, settings: Settings) -> str:
+    """The full name of one of Google's parents, in the registry that the settings name."""
+    replaced = settings.parent_replacements.get(image.image)
+    return replaced or f"{settings.parent_registry.rstrip('/')}/{image.image}"
+
+
+def _mirrored(name: str, settings: Settings) -> str:
+    full = _full_name(name)
+    for prefix in sorted(settings.parent_mirrors, key=len, reverse=True):
+        for written in (full, name):
+            if written.startswith(prefix):
+                return settings.parent_mirrors[prefix] + written[len(prefix) :]
+    return name
+
+
+def _full_name(name: str) -> str:
+    """A reference with the registry that a short one means (distribution reference, "familiar names")."""
+    host, slash, _ = name.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return name
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
+
+
+def _without_tag(reference: str) -> str:
+    name, colon, tag = reference.rpartition(":")
+    return name if colon and "/" not in tag else reference
 
 
 def _google_parent(config: ModelConfig, settings: Settings, today: datetime.date) -> Parent:
-    matrix = support_matrix()
     if config.device_type == "cpu":
-        row, why = matrix["cpu"], "Google's parent for device_type cpu"
+        image, why = support_matrix().cpu.google, "Google's parent for device_type cpu"
+        slim: ParentImage | None = support_matrix().cpu.slim
     else:
-        row = matrix["gpu"].get(config.cuda_version)
-        why = f"Google's parent for CUDA {config.cuda_version}"
-        if row is None:
-            raise BundleError(
-                Problem(
-                    code="parents.no-such-cuda",
-                    what=f"there is no parent image for cuda_version {config.cuda_version}",
-                    where=Location(".mdai/config.yaml", key="cuda_version"),
-                    expected="one of " + ", ".join(matrix["gpu"]),
-                )
-            )
+        row = _cuda_row(config)
+        image, why, slim = row.google, f"Google's parent for CUDA {config.cuda_version}", row.slim
+    replaced = image.image in settings.parent_replacements
+    _check_platform(image, settings, slim)
     return Parent(
         kind="gcp",
-        reference=f"{settings.parent_registry.rstrip('/')}/{row['image']}",
+        reference=resolved_reference(google_name(image, settings), settings),
         cuda=config.cuda_version,
         conda_channels=settings.conda_channels,
-        why=why,
-        warnings=_age_warnings(row, today),
+        why=f"in place of {why}, by the setting parent_replacements" if replaced else why,
+        warnings=(*(() if replaced else _age_warnings(image, slim, today)), *_kernel_warnings(config)),
+        cudnn=image.cudnn,
+    )
+
+
+def _slim_parent(config: ModelConfig, settings: Settings, today: datetime.date) -> Parent:
+    matrix = support_matrix()
+    if config.device_type == "cpu":
+        image: ParentImage | None = matrix.cpu.slim
+    else:
+        image = _cuda_row(config).slim
+    if image is None:
+        newer = next(version for version, row in matrix.gpu.items() if row.slim)
+        raise BundleError(
+            Problem(
+                code="parents.no-slim",
+                what=f"CUDA {config.cuda_version} has no slim parent: NVIDIA has removed its images of it",
+                where=_CONFIG_CUDA,
+                expected=f'cuda_version "{newer}" or newer for --parent slim',
+                next_step="build with --parent gcp, or name an image of yours with --parent REF",
+            )
+        )
+    _check_platform(image, settings, None)
+    return Parent(
+        kind="slim",
+        reference=resolved_reference(image.image, settings),
+        cuda=config.cuda_version,
+        conda_channels=settings.conda_channels,
+        why="the maintained equivalent of Google's parent, to which micromamba brings the environment",
+        warnings=(*_patch_warnings(image, settings, today), *_kernel_warnings(config)),
+        micromamba=resolved_reference(matrix.micromamba.image, settings),
+        cudnn=image.cudnn,
+    )
+
+
+def _cuda_row(config: ModelConfig) -> CudaRow:
+    rows = support_matrix().gpu
+    row = rows.get(config.cuda_version or "")
+    if row is None:
+        raise BundleError(
+            Problem(
+                code="parents.no-such-cuda",
+                what=f"there is no parent image for cuda_version {config.cuda_version}",
+                where=_CONFIG_CUDA,
+                expected="one of " + ", ".join(rows),
+            )
+        )
+    return row
+
+
+def _check_platform(image: ParentImage, settings: Settings, slim: ParentImage | None) -> None:
+    if settings.platform in image.platforms or image.image in settings.parent_replacements:
+        return
+    other = "build for linux/amd64, as the platform runs it"
+    if slim is not None and settings.platform in slim.platforms:
+        other = f"--parent slim takes {slim.image}, which has {settings.platform}; or {other}"
+    raise UsageError(
+        Problem(
+            code="parents.no-such-platform",
+            what=f"the parent image {image.image} does not exist for {settings.platform}",
+            where=Location("settings", key="platform"),
+            expected=" or ".join(image.platforms),
+            next_step=other,
+        )
     )
 
 
 def _misspelled(reference: str) -> tuple[Problem, ...]:
-    near = difflib.get_close_matches(reference.lower(), ("gcp", "local"), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(reference.lower(), NAMED_KINDS, n=1, cutoff=0.7)
     if not near:
         return ()
     return (
@@ -106,28 +203,62 @@ def _misspelled(reference: str) -> tuple[Problem, ...]:
             code="parents.misspelled",
             what=f"`{reference}` is taken for the name of an image",
             where=Location("settings", key="parent"),
-            expected="`gcp`, `local`, or an image reference such as debian:12",
+            expected="`gcp`, `slim`, `local`, or an image reference such as registry.example/base:1",
             next_step=f"did you mean `{near[0]}`?",
         ),
     )
 
 
-def _age_warnings(row: dict[str, Any], today: datetime.date) -> tuple[Problem, ...]:
-    until = row.get("supported_until")
-    if row.get("listed", True) and (until is None or today <= until):
-        return ()
-    since = f"its announced end of availability was {until}" if until else "Google's page no longer lists it"
-    return (
-        Problem(
-            code="parents.past-end",
-            what=f"the parent image {row['image']} may be gone any day: {since}",
-            where=Location(".mdai/config.yaml", key="cuda_version"),
-            next_step="keep a copy in a registry of yours (setting parent_registry), or ask for a newer cuda_version",
-        ),
+def _age_warnings(image: ParentImage, slim: ParentImage | None, today: datetime.date) -> Iterator[Problem]:
+    if not image.past_availability(today):
+        return
+    since = (
+        f"its announced end of availability was {image.available_until}"
+        if image.available_until
+        else "Google's page no longer lists it"
+    )
+    instead = f"--parent slim takes {slim.image} instead; or " if slim else "nobody keeps an equivalent: "
+    yield Problem(
+        code="parents.past-end",
+        what=f"the parent image {image.image} may be gone any day: {since}",
+        where=_CONFIG_CUDA,
+        next_step=f"{instead}keep a copy in a registry of yours (setting parent_registry) and pin it "
+        "(mdai-build parents pin), or ask for a newer cuda_version",
     )
 
 
+def _patch_warnings(image: ParentImage, settings: Settings, today: datetime.date) -> Iterator[Problem]:
+    if image.patched_until and image.patched_until < today and image.image not in settings.parent_replacements:
+        yield Problem(
+            code="parents.unpatched",
+            what=f"the parent image {image.image} has had no patches since {image.patched_until}",
+            where=_CONFIG_CUDA,
+            next_step="ask for a newer cuda_version if the model can do with one",
+        )
+
+
+def _kernel_warnings(config: ModelConfig) -> Iterator[Problem]:
+    """CUDA before 11, with which GPUs of the last years run nothing. Later ones lack the newest generations alone."""
+    row = support_matrix().gpu.get(config.cuda_version or "")
+    if row is None or config.device_type != "gpu" or row.has_kernels_for("8.0"):
+        return
+    yield Problem(
+        code="parents.no-kernels",
+        what=f"CUDA {config.cuda_version} has no kernels for GPUs newer than {_named(config.cuda_version)}: "
+        "on Ampere (A100, A10), Ada (L4) and Hopper (H100) the model fails, or first compiles for minutes",
+        where=_CONFIG_CUDA,
+        next_step='run it on a T4 or V100, or move the model to cuda_version "11.0" or newer',
+    )
+
+
+def _named(cuda: str | None) -> str:
+    matrix = support_matrix()
+    newest = matrix.generations_of(matrix.gpu[cuda or ""])[-1]
+    return f"{newest.name} ({newest.such_as})"
+
+
 def _local_parent(config: ModelConfig) -> Parent:
+    parents = support_matrix().local
     warnings: tuple[Problem, ...] = ()
     if config.device_type == "gpu":
         warnings = (
@@ -137,10 +268,11 @@ def _local_parent(config: ModelConfig) -> Parent:
                 where=Location(".mdai/config.yaml", key="device_type"),
                 next_step="use the image to see that the model installs and loads; build with --parent gcp for a GPU",
             ),
+            *_kernel_warnings(config),
         )
     return Parent(
         kind="local",
-        reference=support_matrix()["local"]["image"],
+        reference=(parents.gpu if config.device_type == "gpu" else parents.cpu).image,
         cuda=None,
         conda_channels=(),
         why="the parent made on this machine stands in for Google's",
@@ -149,7 +281,7 @@ def _local_parent(config: ModelConfig) -> Parent:
 
 
 def _parent_of_bundle(config: ModelConfig, settings: Settings) -> Parent:
-    if settings.parent not in ("gcp", "local"):
+    if settings.parent not in NAMED_KINDS:
         raise UsageError(
             Problem(
                 code="parents.bundle-has-its-own",
@@ -165,20 +297,21 @@ def _parent_of_bundle(config: ModelConfig, settings: Settings) -> Parent:
             conda_channels=(),
             why="the bundle's own .mdai/Dockerfile",
         )
-    clara = support_matrix()["clara"][config.clara_version]
+    clara = support_matrix().clara[config.clara_version or ""]
+    _check_platform(clara, settings, None)
     return Parent(
         kind="nvidia",
-        reference=clara["image"],
+        reference=resolved_reference(clara.image, settings),
         cuda=None,
         conda_channels=(),
         why=f"NVIDIA's Clara Train SDK for clara_version {config.clara_version}",
-        warnings=() if settings.parent == "gcp" else (_no_local_clara(),),
+        warnings=() if settings.parent == "gcp" else (_no_other_clara(settings.parent),),
     )
 
 
-def _no_local_clara() -> Problem:
+def _no_other_clara(parent: str) -> Problem:
     return Problem(
-        code="parents.no-local-clara",
-        what="`parent: local` has no effect: base_image nvidia has a parent of its own, which must be pulled",
+        code="parents.no-local-clara" if parent == "local" else "parents.no-slim-clara",
+        what=f"`parent: {parent}` has no effect: base_image nvidia has a parent of its own, which must be pulled",
         where=Location(".mdai/config.yaml", key="base_image"),
     )

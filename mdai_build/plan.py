@@ -20,6 +20,7 @@ from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, name_last_stage
 from mdai_build.errors import Location, Problem, RequirementsError, UsageError
+from mdai_build.matrix import Platform
 from mdai_build.parents import Parent
 from mdai_build.requirements import (
     Requirement,
@@ -36,6 +37,9 @@ from mdai_build.settings import Settings
 LABEL_PREFIX = "io.mdai-build."
 CONTENT_LABEL = LABEL_PREFIX + "content"
 """On an image that `build` made: the `content_digest` that it was made from."""
+BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
+PARENT_ID_LABEL = LABEL_PREFIX + "parent.id"
+"""On an image that `build` made: which parent it starts from, by the digest in a registry and by the engine's id."""
 CONDA_INTERPRETER = "/opt/conda/envs/mdai-env/bin/python"
 SBOM_FILE = "/opt/mdai/sbom.cdx.json"
 """Where an image says what is installed in it; a label names the place."""
@@ -114,6 +118,12 @@ class BuildPlan:
     labels: tuple[tuple[str, str], ...]
     lock_preferences: str | None = None
     """For `mdai-build lock`: the versions to take where they fit."""
+    platform: Platform = "linux/amd64"
+    """What the image runs on."""
+    base: str | None = None
+    """A base image in place of the stages up to the preinstalled packages; None: they are made inline."""
+    base_server: str | None = None
+    """Likewise an image in place of the stages that make the server and the installer."""
 
     @property
     def takes_resolved(self) -> bool:
@@ -128,7 +138,8 @@ class BuildPlan:
     @property
     def cache(self) -> str:
         """Name of pip's cache: a package built on one parent may not run on another's C library."""
-        return re.sub(r"[^A-Za-z0-9]+", "-", self.parent.reference)
+        other = "" if self.platform == "linux/amd64" else f"-{self.platform}"
+        return re.sub(r"[^A-Za-z0-9]+", "-", f"{self.parent.reference}{other}")
 
     @property
     def trusts_parent(self) -> bool:
@@ -219,15 +230,18 @@ def make_plan(
         wheels=settings.wheels is not None,
         ca_bundle=ca_bundle,
         labels=_labels(unpacked, config, parent),
+        platform=settings.platform,
     )
 
 
 def content_digest(plan: BuildPlan, parents: Iterable[str]) -> str:
     """What tells an image that is there already from one that has to be built: the digest of all that goes into it.
 
-    The plan holds the digest of the bundle's every byte. `parents` are the ids of the images that it starts from.
+    The plan holds the digest of the bundle's every byte. `parents` are the contents of the images that it starts from.
+    Whether a base image stood in for some stages makes no difference: it holds what they would.
     """
-    content = json.dumps([dataclasses.asdict(plan), resources_digest(), list(parents)])
+    made = dataclasses.replace(plan, base=None, base_server=None)
+    content = json.dumps([dataclasses.asdict(made), resources_digest(), list(parents)])
     return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
@@ -318,13 +332,16 @@ def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tu
 
 def _check_settings(parent: Parent, settings: Settings) -> None:
     problems = []
-    if not _IMAGE_REFERENCE.fullmatch(parent.reference):
+    references = [parent.reference, *([parent.micromamba] if parent.micromamba else [])]
+    for reference in references:
+        if _IMAGE_REFERENCE.fullmatch(reference):
+            continue
         problems.append(
             Problem(
                 code="plan.no-image-reference",
-                what=f"{parent.reference!r} is not an image reference",
+                what=f"{reference!r} is not an image reference",
                 where=Location("settings", key="parent"),
-                expected="`gcp`, `local`, or a reference such as debian:12 or registry.example/base@sha256:…",
+                expected="`gcp`, `slim`, `local`, or a reference such as debian:12 or registry.example/base@sha256:…",
             )
         )
     for key, urls in {

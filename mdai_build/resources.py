@@ -36,8 +36,13 @@ def resources_digest() -> str:
         ("server", pins / "server"),
         ("runtime", runtime_folder()),
     ):
-        found = (file for file in folder.rglob("*") if file.suffix in (".j2", ".txt", ".py"))
+        found = (file for file in folder.rglob("*") if file.suffix in (".j2", ".txt", ".py") and _in_image(file))
         files |= {f"{name}/{file.relative_to(folder).as_posix()}": file for file in found}
     for name in sorted(files):
         digest.update(f"{name}\0{hashlib.sha256(files[name].read_bytes()).hexdigest()}\0".encode())
     return digest.hexdigest()
+
+
+def _in_image(file: Path) -> bool:
+    """Whether a template has a part in an image; those of the report and of `init` have none."""
+    return not any(file.is_relative_to(resource("templates", name)) for name in ("report", "init"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.logins import Login, hide_login, take_login
+from mdai_build.matrix import Platform
 
 SETTINGS_FILE = "mdai-build.toml"
+PINS_FILE = "parents.lock"
+"""Beside the settings file or in the working folder: digests of parent images, a table `parent_pins` in TOML."""
 PREFIX = "MDAI_BUILD_"
 _OPTIONS = {"build_network": "network"}
 """Settings whose option has a shorter name."""
@@ -28,6 +32,8 @@ _CA_FILES = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
     "/etc/ssl/ca-bundle.pem",  # SUSE
 )
+_REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/[a-z0-9._-]+)*/?")
+_GPUS = re.compile(r"auto|none|all|[1-9]\d{0,2}|device=[\w-]+(?:,[\w-]+)*|\d+(?:,\d+)+|(?:GPU|MIG)-[\w/-]+")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -36,9 +42,24 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    parent: str = Field("gcp", description="the parent image: `gcp`, `local`, or any image reference")
+    parent: str = Field("gcp", description="the parent image: `gcp`, `slim`, `local`, or any image reference")
     parent_registry: str = Field(
         "gcr.io/deeplearning-platform-release", description="registry or mirror of Google's parent images"
+    )
+    parent_mirrors: dict[str, str] = Field(
+        default_factory=dict,
+        description="where parent images come from: the begin of a reference, and what it becomes",
+    )
+    parent_replacements: dict[str, str] = Field(
+        default_factory=dict, description="images to use in place of parents: the name of a parent, and the other image"
+    )
+    parent_pins: dict[str, str] = Field(
+        default_factory=dict,
+        description="digests of parent images, by name; `mdai-build parents pin` writes parents.lock",
+    )
+    platform: Platform = Field("linux/amd64", description="what the image runs on: linux/amd64 or linux/arm64")
+    base_registry: str | None = Field(
+        None, description="registry of prebuilt base images, such as registry.example:5000/team; see `mdai-build base`"
     )
     conda_channels: tuple[str, ...] = Field(("conda-forge",), description="conda channels, first one first")
     index_url: str | None = Field(None, description="package index instead of the default one")
@@ -56,7 +77,9 @@ class Settings(BaseModel):
         "auto", description="what installs the requirements: `uv`, `pip`, or `auto`, uv and then pip where uv cannot"
     )
     offline: bool = Field(
-        False, description="do not look up, before a build, whether the requirements can be met: true or false"
+        False,
+        description="do not look up, before a build, whether the requirements can be met, nor ask a registry for base "
+        "images: true or false",
     )
     ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) for installs inside a build; default: this machine's own"
@@ -76,6 +99,12 @@ class Settings(BaseModel):
         default_factory=lambda: Path(platformdirs.user_cache_path("mdai-build")),
         description="where unpacked bundles, build contexts and reports are kept",
     )
+    keep_days: float = Field(
+        30.0, ge=0, description="how many days an unpacked bundle and its pictures are kept since they were last used"
+    )
+    keep_bytes: int = Field(
+        50 * 1024**3, ge=0, description="how much unpacked bundles may take, such as 20g; the oldest go first"
+    )
     engine_folder: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_path("mdai-build")) / "engine",
         description="folder of the private engine that `make engine` starts",
@@ -86,6 +115,11 @@ class Settings(BaseModel):
     cpus: float = Field(4.0, gt=0, description="CPUs that the smoke test's container may use, of those that there are")
     test_network: Literal["none", "default"] = Field(
         "none", description="network of the smoke test's container: `none`, or the engine's `default`"
+    )
+    gpus: str = Field(
+        "auto",
+        description="GPUs for a served model: `auto` (all that there are, for a model of device_type gpu), `none`, "
+        "`all`, how many, or which, such as device=0,2 or device=GPU-3a23c669",
     )
     ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
     predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
@@ -114,6 +148,23 @@ class Settings(BaseModel):
     def _split_words(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("parent_mirrors", "parent_replacements", "parent_pins", mode="before")
+    @classmethod
+    def _read_pairs(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [word.partition("=") for word in value.split()]
+        if not all(before and after for before, _, after in pairs):
+            raise ValueError("must be pairs BEFORE=AFTER, apart by spaces")
+        return {before: after for before, _, after in pairs}
+
+    @field_validator("parent_pins")
+    @classmethod
+    def _digests(cls, value: dict[str, str]) -> dict[str, str]:
+        if not all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in value.values()):
+            raise ValueError("a digest is sha256: and 64 digits")
+        return value
+
     @field_validator("cache_from", "cache_to", mode="before")
     @classmethod
     def _read_caches(cls, value: Any, info: ValidationInfo) -> Any:
@@ -124,7 +175,7 @@ class Settings(BaseModel):
         extra = ",mode=max,compression=zstd,oci-mediatypes=true" if info.field_name == "cache_to" else ""
         return tuple(word if "=" in word else f"type=registry,ref={word}{extra}" for word in words)
 
-    @field_validator("memory", "bundle_bytes", mode="before")
+    @field_validator("memory", "bundle_bytes", "keep_bytes", mode="before")
     @classmethod
     def _read_size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
@@ -135,6 +186,21 @@ class Settings(BaseModel):
         if value is not None and not value.is_dir():
             raise ValueError("must be a folder that exists")
         return value.absolute() if value else None
+
+    @field_validator("base_registry")
+    @classmethod
+    def _registry(cls, value: str | None) -> str | None:
+        if value is not None and not _REGISTRY.fullmatch(value):
+            raise ValueError("must be a host, and perhaps a path, such as registry.example:5000/team")
+        return value
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _read_gpus(cls, value: Any) -> Any:
+        text = str(value).strip()
+        if not _GPUS.fullmatch(text):
+            raise ValueError("must be `auto`, `none`, `all`, a number above zero, or device=ID,ID")
+        return text
 
     @field_validator("build_network")
     @classmethod
@@ -168,10 +234,11 @@ def load_settings(
     options: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    look_for_file: bool = True,
 ) -> Settings:
     """The settings in force for a run started in `folder` (default: the working folder).
 
-    Options whose value is None count as not given.
+    Options whose value is None count as not given. Without `look_for_file` no settings file is read.
 
     Raises:
         UsageError: a setting is unknown or has a value that it cannot have; all of them at once.
@@ -180,7 +247,11 @@ def load_settings(
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     _take(values, origin, _machine_defaults(environment), "this machine")
-    file = _settings_file(folder or _working_folder())
+    folder = folder or _working_folder()
+    pins = _pins_file(folder) if look_for_file else None
+    if pins is not None:
+        _take(values, origin, _read_toml(pins), str(pins))
+    file = settings_file(folder) if look_for_file else None
     if file is not None:
         _take(values, origin, _read_toml(file), str(file))
     for name in Settings.model_fields:
@@ -258,13 +329,31 @@ def _working_folder() -> Path | None:
         return None
 
 
-def _settings_file(folder: Path | None) -> Path | None:
+def settings_file(folder: Path | None = None) -> Path | None:
+    """The settings file that counts for a run started in `folder` (default: the working folder), if there is one."""
+    folder = folder or _working_folder()
     if folder is None:
         return None
     for place in (folder, *folder.parents):
         if (place / SETTINGS_FILE).is_file():
             return place / SETTINGS_FILE
     return None
+
+
+def pins_file(folder: Path | None = None) -> Path:
+    """Where the digests of parents are kept, or would be, for a run started in `folder` (default: the working folder).
+
+    Beside the settings file where there is one.
+    """
+    folder = folder or _working_folder() or Path()
+    settings = settings_file(folder)
+    return _pins_file(folder) or (settings.parent if settings else folder) / PINS_FILE
+
+
+def _pins_file(folder: Path | None) -> Path | None:
+    settings = settings_file(folder)
+    places = [settings.parent if settings else folder, folder]
+    return next((place / PINS_FILE for place in places if place and (place / PINS_FILE).is_file()), None)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Make the local parent image, which stands in for Google's where no registry can be reached.
+"""Make the local parent images, which stand in for Google's where no registry can be reached.
 
 Run with the project's virtual environment: `.venv/bin/python scripts/parent.py`. The recipe is base_images/local/: a
 Debian root file system, and Conda at /opt/conda with a channel of the Python interpreters found on this machine. The
-image carries the recipe's digest as a label, so that a second run does nothing.
+image carries the recipe's digest as a label, so that a second run does nothing. The one for GPUs is that image with a
+few variables.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import channel  # noqa: E402
 import conda  # noqa: E402
 
 IMAGE = "mdai-build/parent:local-cpu"
+GPU_IMAGE = "mdai-build/parent:local-gpu"
 LABEL = "io.mdai-build.recipe"
 GOOGLE = "https://gcr.io/v2/"
 SUITE = "bookworm"
@@ -150,6 +152,7 @@ def make_parent() -> None:
     inspect = [docker, "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}} {{{{.Size}}}}', IMAGE]
     if (engine.ask(inspect, environment) or "").startswith(digest):
         say(f"{IMAGE} is there and up to date")
+        make_gpu_parent(environment)
         return
     if not found and not conda_forge_answers():
         raise debian.Unavailable(
@@ -171,6 +174,16 @@ def make_parent() -> None:
         debian.run([*build, "--file", str(RECIPE / "Dockerfile"), str(context)], environment=environment)
     size = int((engine.ask(inspect, environment) or "0").split()[-1])
     say(f"{IMAGE} is ready: {size / 1e6:.0f} MB ({time.monotonic() - started:.0f} s)")
+    make_gpu_parent(environment)
+
+
+def make_gpu_parent(environment: Mapping[str, str]) -> None:
+    """Make the image for GPUs from the one without, which must be there; a second or less."""
+    docker = shutil.which("docker", path=environment["PATH"]) or "docker"
+    with tempfile.TemporaryDirectory(prefix="mdai-build-parent-") as empty:
+        build = [docker, "buildx", "build", "--load", "--tag", GPU_IMAGE, "--build-arg", f"PARENT={IMAGE}"]
+        debian.run([*build, "--file", str(RECIPE / "gpu.Dockerfile"), empty], environment=environment)
+    say(f"{GPU_IMAGE} is ready")
 
 
 def google_answers() -> bool:
@@ -190,12 +203,13 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make the local parent image.")
+    parser = argparse.ArgumentParser(description="Make the local parent images.")
     parser.add_argument(
         "--unless-google-answers",
         action="store_true",
         help="make it only where Google's registry cannot be reached; prints which parent to use: gcp or local",
     )
+    parser.add_argument("--only-gpu", action="store_true", help="make the one for GPUs alone, from the other one")
     options = parser.parse_args()
     try:
         if options.unless_google_answers:
@@ -206,6 +220,8 @@ def main() -> int:
                 say("Google's registry cannot be reached: using the local parent image")
                 make_parent()
             print("gcp" if google else "local")
+        elif options.only_gpu:
+            make_gpu_parent(docker_environment())
         else:
             make_parent()
     except (debian.Unavailable, conda.CondaError) as problem:

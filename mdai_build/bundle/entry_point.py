@@ -19,20 +19,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from mdai_build.bundle.layout import ENTRY_POINT, missing_file
-from mdai_build.bundle.mistakes import find_mistakes
+from mdai_build.bundle.mistakes import find_mistakes, mistakes_of_helper
 from mdai_build.bundle.model import Bundle
 from mdai_build.bundle.names import shown
+from mdai_build.bundle.numpy_values import bindings
+from mdai_build.bundle.own_code import OwnCode, SourceFile
+from mdai_build.bundle.start_mistakes import misspelled_init
 from mdai_build.errors import BundleError, Location, Problem
 
 CLASS = "MDAIModel"
 METHOD = "predict"
+_OTHER_METHODS = ("inference", "infer", "run", "forward", "__call__", "process", "run_inference", "do_inference")
+"""What other servers call the method."""
 _SKELETON = "class MDAIModel:\n    def __init__(self): ...\n    def predict(self, data): ..."
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
-def check_entry_point(bundle: Bundle, python: str | None = None) -> tuple[Problem, ...]:
-    """Warnings about `.mdai/mdai_deploy.py`. `python` is the version that will run it, such as `3.8`, if it is known.
+def check_entry_point(bundle: Bundle, python: str | None = None, device: str | None = None) -> tuple[Problem, ...]:
+    """Warnings about `.mdai/mdai_deploy.py` and the bundle's modules that it imports.
+
+    `python` is the version that will run it, such as `3.8`, and `device` the `device_type`, where they are known.
 
     Raises:
         BundleError: the file is missing, is no Python, or lacks what the interface asks for.
@@ -48,7 +55,10 @@ def check_entry_point(bundle: Bundle, python: str | None = None) -> tuple[Proble
     check.check_class(tree)
     # Where the parent image is not ours, weights may lie in it.
     files = {member.path for member in bundle.members} if python is not None else None
-    check.warnings.extend(find_mistakes(tree, check.at_node, files))
+    check.warnings.extend(find_mistakes(tree, check.at_node, files, check.predict, device))
+    for module in OwnCode(bundle).modules():
+        if module.source.file != ENTRY_POINT:
+            check.warnings.extend(mistakes_of_helper(module.tree, module.source.at_node, files))
     if check.errors:
         raise BundleError(check.errors, check.warnings)
     return tuple(check.warnings)
@@ -72,21 +82,12 @@ def _decode(content: bytes) -> str:
 
 class _Check:
     def __init__(self, source: str) -> None:
-        self._lines = source.split("\n")
-        self._source = source
+        self._source = SourceFile(ENTRY_POINT, source)
+        self.at_node = self._source.at_node
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
-
-    def _at(self, line: int | None, column: int | None = None) -> Location:
-        text = self._lines[line - 1] if line is not None and 0 < line <= len(self._lines) else None
-        return Location(ENTRY_POINT, line, column, source=shown(text) if text is not None else None)
-
-    def at_node(self, node: ast.stmt | ast.expr) -> Location:
-        """The place of a node, with its line."""
-        # The tree counts columns in bytes, a reader in characters.
-        line = self._lines[node.lineno - 1] if node.lineno <= len(self._lines) else ""
-        column = len(line.encode()[: node.col_offset].decode(errors="ignore")) + 1
-        return self._at(node.lineno, column)
+        self.predict: ast.FunctionDef | None = None
+        """The method, once `check_class` has found it."""
 
     def parse(self, python: str | None) -> ast.Module | None:
         """The tree; None with a warning where a newer Python than ours may understand what we do not."""
@@ -95,13 +96,13 @@ class _Check:
         # Grammar newer than the target's is refused by the parser where it can.
         version = target if target is not None and target < sys.version_info[:2] else None
         try:
-            return _parse(self._source, version)
+            return _parse(self._source.text, version)
         except SyntaxError as error:
             problem = Problem(
                 "bundle.syntax-error",
                 f"mdai_deploy.py is not valid Python{f' {python}' if python else ''}: {shown(error.msg)}",
                 self._place(error),
-                next_step=_syntax_advice(error, self._lines),
+                next_step=_syntax_advice(error, self._source.lines),
             )
         except (ValueError, RecursionError, MemoryError) as error:
             reason = "it holds a NUL byte" if isinstance(error, ValueError) else "it is nested too deep"
@@ -125,9 +126,9 @@ class _Check:
         """Where it is; of a `match` that is too new the parser names the end."""
         if error.msg.startswith("Pattern matching"):
             with suppress(SyntaxError):
-                found = [node for node in ast.walk(_parse(self._source, None)) if isinstance(node, ast.Match)]
+                found = [node for node in ast.walk(_parse(self._source.text, None)) if isinstance(node, ast.Match)]
                 return self.at_node(min(found, key=lambda node: node.lineno))
-        return self._at(error.lineno, error.offset or None)
+        return self._source.at(error.lineno, error.offset or None)
 
     def check_class(self, tree: ast.Module) -> None:
         """There is an MDAIModel, made without arguments, with a `predict` that takes the data."""
@@ -138,8 +139,13 @@ class _Check:
             return
         body = _Bound(model.body)
         self._check_init(body.functions.get("__init__"))
+        misspelled = misspelled_init(shown(model.name), body.functions, self.at_node)
+        if misspelled is not None:
+            self.warnings.append(misspelled)
         if METHOD in body.functions:
-            self._check_predict(body.functions[METHOD])
+            function = body.functions[METHOD]
+            self.predict = function if isinstance(function, ast.FunctionDef) else None
+            self._check_predict(function)
         elif not body.knows(METHOD):
             self._missing_method(model, body, bound)
 
@@ -164,6 +170,7 @@ class _Check:
 
     def _missing_method(self, model: ast.ClassDef, body: _Bound, module: _Bound) -> None:
         near = difflib.get_close_matches(METHOD, body.functions, n=1, cutoff=0.6)
+        near = near or [name for name in body.functions if name in _OTHER_METHODS][:1]
         advice = f"add `def {METHOD}(self, data):` to the class"
         if near:
             advice = f"rename `{shown(near[0])}` to `{METHOD}`"
@@ -232,21 +239,37 @@ class _Check:
 
     def _check_result(self, function: _Function) -> None:
         inside = list(_within(function))
-        what = None
+        what: str | None = None
+        place: ast.stmt = function
+        returns = sorted((node for node in inside if isinstance(node, ast.Return)), key=lambda node: node.lineno)
+        bound = bindings(inside)
+
+        def is_dict(value: ast.expr | None) -> bool:
+            values = bound.get(value.id) if isinstance(value, ast.Name) else None
+            return isinstance(value, ast.Dict) or (bool(values) and all(isinstance(v, ast.Dict) for v in values or ()))
+
         if isinstance(function, ast.AsyncFunctionDef):
             what, advice = "is `async` and returns a coroutine", "remove `async`"
-        elif any(isinstance(node, ast.Return) and isinstance(node.value, ast.Dict) for node in inside):
-            what, advice = "returns a dict", "put it into a list: `return [output]`"
         elif any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside):
             what, advice = "yields and so returns a generator", "collect the outputs in a list and return it"
-        elif not any(isinstance(node, ast.Return) and node.value is not None for node in inside):
+        elif not any(node.value is not None for node in returns):
             what, advice = "never returns a value", "end it with `return outputs`"
+        for node in returns if what is None else ():
+            if is_dict(node.value):
+                what, advice = "returns a dict", "put it into a list: `return [output]`"
+            elif isinstance(node.value, ast.Call) and _called(node.value) in ("dumps", "packb"):
+                what, advice = "returns text or bytes", "return the list itself; the server writes it out"
+            elif isinstance(node.value, ast.Tuple):
+                what, advice = "returns several values", "return the list of outputs alone"
+            if what is not None:
+                place = node
+                break
         if what is not None:
             self.warnings.append(
                 Problem(
                     "bundle.predict-result",
                     f"{CLASS}.{METHOD} {what}",
-                    self.at_node(function),
+                    self.at_node(place),
                     "a list of outputs",
                     advice,
                 )
@@ -323,6 +346,11 @@ def _within(function: _Function) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, _Scope):
             waiting.extend(ast.iter_child_nodes(node))
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else str(getattr(function, "id", ""))
 
 
 def _syntax_advice(error: SyntaxError, lines: Sequence[str]) -> str | None:

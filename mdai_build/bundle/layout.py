@@ -136,7 +136,9 @@ def missing_file(path: str, paths: Collection[str], code: str) -> Problem:
     beside = sorted(other[len(folder) + 1 :] for other in paths if other.startswith(f"{folder}/"))
     near = _nearest(name, beside)
     elsewhere = sorted(other for other in paths if other.rpartition("/")[2] == name)
-    if near is not None:
+    if near is not None and near.endswith(".ipynb"):
+        next_step = f"a notebook cannot be imported: jupyter nbconvert --to script {shown(f'{folder}/{near}')}"
+    elif near is not None:
         next_step = f"rename `{shown(f'{folder}/{near}')}` to `{name}`"
     elif elsewhere:
         next_step = f"move `{shown(elsewhere[0])}` into {folder}/"

@@ -15,14 +15,18 @@ from typing import Any
 
 from mdai_build.bundle.names import shown
 from mdai_build.bundle.numpy_values import Buffers, Nodes, NumpyValues
+from mdai_build.bundle.output_values import wrong_data, wrong_values
+from mdai_build.bundle.request_mistakes import RequestMistakes
+from mdai_build.bundle.start_mistakes import relative_paths, start_mistakes
 from mdai_build.errors import Location, Problem
 
-At = Callable[[ast.expr], Location]
+At = Callable[["ast.stmt | ast.expr"], Location]
 
 _ABSOLUTE = re.compile(r"(/(home|Users|root|content|kaggle|mnt|media|Volumes|gdrive)/|[A-Za-z]:[\\/])[^\n]+")
 _WEIGHTS = re.compile(
     r"(?!/)[\w./\\ -]*[\w-]\.(h5|hdf5|keras|pth|pt|onnx|npz|npy|pkl|pickle|joblib|pb|tflite|safetensors)"
 )
+_WEIGHTS_NAME = re.compile(r"\.(h5|hdf5|keras|pth|pt|onnx|npz|npy|pkl|pickle|joblib|pb|tflite|safetensors)$")
 # Calls whose file is made by the model, or that compare names; and those that bring files from elsewhere.
 _WRITES = re.compile(r"save|dump|write|remove|unlink|endswith|replace|glob|print|exists|isfile", re.IGNORECASE)
 _FETCHES = re.compile(r"download|urlretrieve|from_pretrained|from_url", re.IGNORECASE)
@@ -31,6 +35,15 @@ _UID_OF_KEY = {
     "series_uid": "SeriesInstanceUID",
     "instance_uid": "SOPInstanceUID",
 }
+_OTHER_NAMES = {
+    "probability": ("confidence", "score", "scores", "prob", "probs", "probabilities", "conf"),
+    "class_index": ("class", "classid", "classidx", "label", "labelid", "category", "categoryid"),
+    "instance_uid": ("sopinstanceuid", "instanceuid", "imageuid", "sopuid"),
+    "series_uid": ("seriesinstanceuid", "seriesuid"),
+    "study_uid": ("studyinstanceuid", "studyuid"),
+    "frame_number": ("frame", "frameindex", "slice"),
+    "note": ("text", "comment", "message", "description"),
+}
 _UID_KEYWORDS = {*_UID_OF_KEY.values(), "SOPClassUID"}
 _INTS = ("class_index", "frame_number", "x", "y", "width", "height")
 _LISTS = ("mask", "vertices")
@@ -38,19 +51,49 @@ _LISTS = ("mask", "vertices")
 _DATA = ({"mask"}, {"vertices"}, {"x", "y"}, {"x", "y", "width", "height"}, {"class_index", "probability"})
 
 
-def find_mistakes(tree: ast.Module, at: At, files: Collection[str] | None) -> Iterator[Problem]:
+def find_mistakes(
+    tree: ast.Module,
+    at: At,
+    files: Collection[str] | None,
+    predict: ast.FunctionDef | None = None,
+    device: str | None = None,
+) -> Iterator[Problem]:
     """What is wrong in the code of mdai_deploy.py.
 
-    `at` tells the place of a node; `files` are the paths of the bundle, or None where more may be in the image.
+    `at` tells the place of a node; `files` are the paths of the bundle, or None where more may be in the image;
+    `predict` is the method, if it is written out; `device` is config.yaml's `device_type`, if it is known.
     """
     nodes = tuple(ast.walk(tree))
     buffers = Buffers(nodes)
+    yield from start_mistakes(tree, nodes, at, files, device)
+    yield from RequestMistakes(nodes, predict, at).find()
     yield from _buffers(nodes, buffers, at)
     yield from _absolute_paths(nodes, at)
     yield from _content_types(nodes, at)
     if files is not None:
         yield from _missing_weights(nodes, at, files)
     yield from _Outputs(nodes, buffers, at).find()
+
+
+def mistakes_of_helper(tree: ast.Module, at: At, files: Collection[str] | None) -> Iterator[Problem]:
+    """What is wrong in a module that mdai_deploy.py imports: files that it will not find, and slips with bytes.
+
+    Such modules come from training, too: a path of the author's machine counts as a mistake only where weights are
+    loaded from it.
+    """
+    nodes = tuple(ast.walk(tree))
+    yield from _buffers(nodes, Buffers(nodes), at)
+    yield from RequestMistakes(nodes, None, at).find()
+    loads = {
+        id(node)
+        for call in nodes
+        if isinstance(call, ast.Call) and re.search("load|Session|read", _called(call))
+        for node in ast.walk(call)
+    }
+    loaded = [node for node in nodes if id(node) in loads]
+    yield from _absolute_paths([n for n in loaded if _WEIGHTS_NAME.search(str(getattr(n, "value", "")))], at)
+    if files is not None:
+        yield from relative_paths(nodes, at, files)
 
 
 def _buffers(nodes: Nodes, buffers: Buffers, at: At) -> Iterator[Problem]:
@@ -146,8 +189,11 @@ class _Outputs:
             if _is_output(entries):
                 yield from self._output(node, entries)
                 yield from self._casts(entries)
+                yield from wrong_values(entries, self._at)
+                yield from wrong_data(entries.get("data"), self._at)
             elif set(entries) in _DATA:
                 yield from self._casts(entries)
+                yield from wrong_values(entries, self._at)
 
     def _output(self, node: ast.Dict, entries: dict[str, ast.expr]) -> Iterator[Problem]:
         from mdai_build.runtime.contract import OUTPUT_KEYS, OUTPUT_TYPES
@@ -168,7 +214,7 @@ class _Outputs:
                     f"an output has no key `{shown(key.value)}`",
                     self._at(key),
                     f"keys out of {', '.join(OUTPUT_KEYS)}",
-                    _did_you_mean(key.value, OUTPUT_KEYS),
+                    _other_name(key.value) or _did_you_mean(key.value, OUTPUT_KEYS),
                 )
         yield from self._uids(node, entries)
         yield from self._images(entries)
@@ -243,6 +289,17 @@ def _is_output(entries: dict[str, ast.expr]) -> bool:
     kind = getattr(entries.get("type"), "value", None)
     known = isinstance(kind, str) and kind.upper() in OUTPUT_TYPES
     return "type" in entries and ("study_uid" in entries or (known and "class_index" in entries))
+
+
+def _other_name(key: str) -> str | None:
+    """What an output's key is called on the interface, of those that other tools call otherwise."""
+    name = key.lower().replace("_", "")
+    for meant, names in _OTHER_NAMES.items():
+        if name in names:
+            return f"write `{meant}`"
+    if name in ("mask", "vertices", "polygon", "bbox", "box", "x", "y", "width", "height", "points"):
+        return 'it belongs into `data`: "data": {...}'
+    return None
 
 
 def _did_you_mean(word: str, known: Collection[str]) -> str | None:

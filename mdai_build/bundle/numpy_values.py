@@ -36,7 +36,7 @@ class NumpyValues:
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         } - self._modules
-        self._bound = _bindings(nodes)
+        self._bound = bindings(nodes)
         self._known: dict[str, bool] = {}
 
     def holds(self, node: ast.expr) -> bool:
@@ -88,7 +88,7 @@ class Buffers:
     def __init__(self, nodes: Nodes) -> None:
         self._names = {
             name
-            for name, values in _bindings(nodes).items()
+            for name, values in bindings(nodes).items()
             if any(value is not None and _makes_buffer(value) for value in values)
         }
 
@@ -113,7 +113,7 @@ def _imported_as(nodes: Nodes, libraries: tuple[str, ...]) -> Iterator[str]:
                     yield (alias.asname or alias.name).partition(".")[0]
 
 
-def _bindings(nodes: Nodes) -> dict[str, list[ast.expr | None]]:
+def bindings(nodes: Nodes) -> dict[str, list[ast.expr | None]]:
     """Every value that a name is bound to anywhere in the module; None for one that is not written out."""
     bound: dict[str, list[ast.expr | None]] = {}
     known: set[int] = set()

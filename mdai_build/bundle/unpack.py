@@ -5,6 +5,7 @@ What was unpacked is remembered in a record per archive (or folder), so that not
     STORE/archives/KEY.json     KEY: SHA-256 of the archive's path; inside: the stamp that it held for
     STORE/folders/KEY.json      the SHA-256 of each file of a folder, with the stamp that it held for
     STORE/locks/KEY             one process at a time unpacks an archive
+    STORE/locks/use             who uses what is unpacked (see forget.py)
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from mdai_build.bundle.archive import ArchiveSource
 from mdai_build.bundle.folder_source import FolderSource
+from mdai_build.bundle.forget import Keep, hold_store, let_go_with, mark_used
 from mdai_build.bundle.model import Bundle, Member, UnpackedBundle, UnpackedFile
 from mdai_build.bundle.objects import CHUNK, ObjectStore, Readable, locked, write_whole, writing
 from mdai_build.bundle.stamp import Stamp
@@ -36,11 +38,14 @@ _THREAD_BYTES = 16 * 1024 * 1024
 _CLOCK_STEP = 100_000_000  # ns; no file system's clock ticks slower
 
 
-def unpack_bundle(bundle: Bundle, store: Path, on_progress: Progress | None = None) -> UnpackedBundle:
+def unpack_bundle(
+    bundle: Bundle, store: Path, on_progress: Progress | None = None, keep: Keep | None = None
+) -> UnpackedBundle:
     """Puts every member of an archive into `store` and names its place; a folder's files stay where they are.
 
     `on_progress` is called with the bytes done and the bytes in all. What is in the store already is verified byte for
-    byte, not written again; an archive that did not change since is not read at all.
+    byte, not written again; an archive that did not change since is not read at all. What others left in the store and
+    `keep` does not cover may be removed; nothing of this bundle is, as long as the value that is returned lives.
 
     Raises:
         BundleError: the archive is damaged, or changed since `read_bundle`.
@@ -49,6 +54,18 @@ def unpack_bundle(bundle: Bundle, store: Path, on_progress: Progress | None = No
     progress = _Progress(sum(member.size for member in bundle.members), on_progress)
     key = hashlib.sha256(str(bundle.origin.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     objects = ObjectStore(store)
+    with writing(store):
+        handle = hold_store(store, keep or Keep())
+    try:
+        unpacked = _unpack(bundle, store, objects, key, progress)
+    except BaseException:
+        os.close(handle)
+        raise
+    let_go_with(unpacked, handle)
+    return unpacked
+
+
+def _unpack(bundle: Bundle, store: Path, objects: ObjectStore, key: str, progress: _Progress) -> UnpackedBundle:
     with writing(store):
         if isinstance(bundle.source, FolderSource):
             hashes = _hash_folder(bundle.source, objects, store / "folders" / f"{key}.json", progress)
@@ -134,6 +151,7 @@ class _Unpacking:
         self._source.stamp.check(self._source.archive.origin)
         remembered = self._remembered(record)
         if remembered is not None:
+            mark_used(record)
             return remembered
         self._source.verify()
         found = self._already_there()
@@ -238,6 +256,8 @@ def _hash_folder(source: FolderSource, objects: ObjectStore, record: Path, progr
     if after != before:
         with objects.workplace() as workplace:
             write_whole(record, json.dumps({"format": _RECORD, "files": after}).encode(), workplace)
+    else:
+        mark_used(record)
     return hashes
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mdai_build.cli.github import github
 from mdai_build.cli.options import (
     cache_options,
     check_junit,
@@ -82,9 +83,12 @@ def bake_command(
         print_by_model(refused)
         sys.exit(refused.exit_code)
     with Progress() as progress:
-        report = bake_models(models, settings, asked, progress.tell)
+        report = bake_models(models, settings, asked, progress)
     if as_json:
         print_json(bake_as_json(report))
     print_bake(report, to_stderr=as_json)
+    if (on := github()) is not None:
+        for model in report.models:
+            on.annotate(model.problems, "error", model.path)
     write_junit(junit, lambda: bake_junit_xml(report))
     sys.exit(report.exit_code)

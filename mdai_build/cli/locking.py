@@ -49,7 +49,7 @@ def lock_command(
             click.echo(f"{place} is up to date")
         return
     with Progress() as progress:
-        lock = lock_model(model, settings, LockOptions(output, upgrade), progress.tell)
+        lock = lock_model(model, settings, LockOptions(output, upgrade), progress)
     print_problems(lock.warnings, heading="warning")
     if as_json:
         print_json({"exit_code": 0, **lock.as_json()})

@@ -18,13 +18,21 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from mdai_build import __version__
+from mdai_build.cli.asking import predict_command, profile_command
 from mdai_build.cli.baking import bake_command
+from mdai_build.cli.bases import base_commands
+from mdai_build.cli.beginning import init_command
+from mdai_build.cli.cleaning import clean_command
 from mdai_build.cli.developing import dev_command
+from mdai_build.cli.examining import doctor_command
+from mdai_build.cli.explaining import explain_command
+from mdai_build.cli.github import annotate, on_github
 from mdai_build.cli.inspecting import inspect_command
 from mdai_build.cli.locking import lock_command
 from mdai_build.cli.options import (
     cache_options,
     check_junit,
+    check_report,
     engine_options,
     install_options,
     json_option,
@@ -34,10 +42,13 @@ from mdai_build.cli.options import (
     parent_options,
     print_json,
     read_settings,
+    report_option,
     silent,
     smoke_options,
+    tell_report,
     write_junit,
 )
+from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
 
@@ -72,6 +83,9 @@ class DefaultsToBuild(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise _ReaderLeftError from None
+        except MdaiBuildError as failure:
+            annotate(failure.problems, failure.warnings)
+            raise
 
 
 @click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
@@ -110,6 +124,7 @@ def check(model: Path, as_json: bool, **options: Any) -> None:
         print_json({"exit_code": 0, **summary(checked)})
     else:
         print_checked(summary(checked), checked.warnings)
+    annotate((), checked.warnings)
 
 
 @cli.command()
@@ -155,6 +170,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @engine_options
 @cache_options
 @smoke_options
+@report_option
 @json_option
 @junit_option
 def build(
@@ -166,6 +182,7 @@ def build(
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
+    report: Path | None,
     as_json: bool,
     junit: Path | None,
     **options: Any,
@@ -173,25 +190,33 @@ def build(
     """Check a bundle, build its image, test it, and tag it if it passed."""
     from mdai_build.cli.progress import Progress
     from mdai_build.pipeline.build import BuildOptions, build_model
+    from mdai_build.pipeline.pages import page_of_failures, write_build_page
     from mdai_build.pipeline.serve import Trial
     from mdai_build.report.document import junit_xml, report_as_json
     from mdai_build.report.terminal import print_report
 
     settings = read_settings(options)
     check_junit(junit)
-    with Progress() as progress:
-        report = build_model(
+    check_report(report)
+    with Progress() as progress, page_of_failures(str(model), report):
+        built = build_model(
             model,
             settings,
             BuildOptions(tag=tag, test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out)),
-            progress.tell,
+            progress,
             progress.tell_check,
         )
+        if report is not None:
+            progress.tell("writing the report")
+            write_build_page(built, settings, report)
     if as_json:
-        print_json(report_as_json(report))
-    print_report(report, to_stderr=as_json)
-    write_junit(junit, lambda: junit_xml(report))
-    sys.exit(report.exit_code)
+        print_json(report_as_json(built))
+    print_report(built, to_stderr=as_json)
+    tell_report(report)
+    write_junit(junit, lambda: junit_xml(built))
+    smoke = built.smoke
+    annotate(smoke.problems if smoke else (), (*built.warnings, *(smoke.warnings if smoke else ())))
+    sys.exit(built.exit_code)
 
 
 @cli.command()
@@ -206,23 +231,37 @@ def wheels(model: Path, folder: Path, **options: Any) -> None:
 
     settings = read_settings(options)
     with Progress() as progress:
-        count = collect_wheels(model, settings, folder, progress.tell)
+        count = collect_wheels(model, settings, folder, progress)
     click.echo(f"{folder} holds {count} wheels; build without a network with: ", nl=False, err=True)
     click.echo(f"mdai-build build {model} --wheels {folder} --network none", err=True)
 
 
 cli.add_command(bake_command)
+cli.add_command(base_commands)
 cli.add_command(test_command)
+cli.add_command(predict_command)
+cli.add_command(profile_command)
 cli.add_command(run_command)
 cli.add_command(dev_command)
 cli.add_command(lock_command)
 cli.add_command(inspect_command)
+cli.add_command(explain_command)
+cli.add_command(init_command)
+cli.add_command(doctor_command)
+cli.add_command(clean_command)
+cli.add_command(parents_command)
 
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
+    with on_github():
+        _run()
+    sys.exit(0)
+
+
+def _run() -> None:
     as_json = "--json" in sys.argv
     try:
         cli(standalone_mode=False)
@@ -254,7 +293,6 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
         sys.exit(INTERRUPTED)
-    sys.exit(0)
 
 
 def _drop_output() -> None:

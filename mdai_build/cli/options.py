@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mdai_build.cli.github import MODEL
+
 if TYPE_CHECKING:
     from mdai_build.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator."""
+
     def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
@@ -25,20 +29,34 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
-model_argument = click.argument("model", type=click.Path(exists=True, path_type=Path))
+def _remember_model(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    context.meta[MODEL] = value
+    return value
+
+
+model_argument = click.argument("model", type=click.Path(exists=True, path_type=Path), callback=_remember_model)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
 junit_option = click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the checks as JUnit XML too."
 )
-parent_options = _together(
-    click.option("--parent", metavar="gcp|local|REF", help="The parent image; default: Google's (gcp)."),
+report_option = click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page (HTML) with all of it, pictures too.",
+)
+parent_option = click.option(
+    "--parent", metavar="gcp|slim|local|REF", help="The parent image; default: Google's (gcp). See `parents list`."
+)
+parent_options = together(
+    parent_option,
+    click.option("--platform", metavar="OS/ARCH", help="What the image runs on: linux/amd64 (default) or linux/arm64."),
     click.option("--cache-folder", type=click.Path(path_type=Path, file_okay=False), help="Where we keep our cache."),
 )
 look_up_option = click.option(
     "--offline", is_flag=True, default=None, help="Do not ask package indexes whether the requirements can be met."
 )
-install_options = _together(
+install_options = together(
     click.option(
         "--installer",
         type=click.Choice(["auto", "uv", "pip"]),
@@ -62,7 +80,7 @@ def _where_given(context: click.Context, parameter: click.Parameter, value: tupl
     return value or None
 
 
-cache_options = _together(
+cache_options = together(
     click.option("--push", is_flag=True, help="Push an image that passed to the registry that its name begins with."),
     *(
         click.option(
@@ -75,11 +93,17 @@ cache_options = _together(
         for word, does in (("from", "read"), ("to", "write"))
     ),
 )
-engine_options = _together(
+engine_options = together(
     click.option("--network", "build_network", help="Network of the build's steps: default, none or host."),
     click.option("--builder", help="Name of the buildx builder."),
 )
-smoke_options = _together(
+gpu_option = click.option(
+    "--gpus",
+    metavar="all|none|N|device=ID,ID",
+    help="GPUs for the model; default: all that there are, for one of device_type gpu.",
+)
+smoke_options = together(
+    gpu_option,
     click.option(
         "--samples", type=click.Path(exists=True, path_type=Path), help="Your own files to test with, in a folder."
     ),
@@ -95,7 +119,7 @@ smoke_options = _together(
     click.option("--ready-timeout", help="Seconds that the model may take to load."),
     click.option("--predict-timeout", help="Seconds that one answer may take."),
 )
-local_options = _together(
+local_options = together(
     click.option("--local", is_flag=True, help="TARGET is a bundle, served from a Python of this machine: no engine."),
     click.option(
         "--python", metavar="PATH", help="With --local: the Python with the model's packages; default: python3."
@@ -130,6 +154,18 @@ def check_junit(file: Path | None) -> None:
     """Refuses a JUnit file that could not be written, before anything is built."""
     if file is not None and not file.resolve().parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--junit")
+
+
+def check_report(file: Path | None) -> None:
+    """Refuses a page that could not be written, before anything is done."""
+    if file is not None and not file.resolve().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--report")
+
+
+def tell_report(file: Path | None) -> None:
+    """Says where the page is, where there is one."""
+    if file is not None:
+        click.echo(f"the report is in {file}", err=True)
 
 
 def write_junit(file: Path | None, xml: Callable[[], str]) -> None:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mdai_build.cli.options import json_option, local_options, print_json, read_settings, smoke_options
+from mdai_build.cli.github import annotate
+from mdai_build.cli.options import (
+    check_report,
+    gpu_option,
+    json_option,
+    local_options,
+    print_json,
+    read_settings,
+    report_option,
+    smoke_options,
+    tell_report,
+)
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -28,6 +39,7 @@ def _bundle(target: str, local: bool, python: str | None) -> Path:
 @click.argument("target")
 @local_options
 @smoke_options
+@report_option
 @json_option
 def test_command(
     target: str,
@@ -36,24 +48,34 @@ def test_command(
     samples: Path | None,
     scope: Scope | None,
     out: Path | None,
+    report: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run the smoke test: of an image that exists, or of a bundle with --local."""
+    """Run the smoke test: of an image that exists, or of a bundle with --local.
+
+    With --out, the folder gets a page of it too, report.html.
+    """
     from mdai_build.cli.progress import Progress
+    from mdai_build.pipeline.pages import PAGE, page_of_failures, write_test_page
     from mdai_build.pipeline.serve import Trial, test_image, test_local
     from mdai_build.report.document import smoke_as_json
     from mdai_build.report.terminal import print_smoke
 
     bundle = _bundle(target, local, python)
     settings = read_settings(options)
+    check_report(report)
     trial = Trial(samples, scope, out)
-    with Progress() as progress:
+    page = report or (out / PAGE if out else None)
+    with Progress() as progress, page_of_failures(target, report):
         if local:
-            outcome = test_local(bundle, python or "python3", settings, trial, progress.tell, progress.tell_check)
+            outcome = test_local(bundle, python or "python3", settings, trial, progress, progress.tell_check)
         else:
-            progress.tell("starting the image for the smoke test")
+            progress("starting the image for the smoke test")
             outcome = test_image(target, settings, trial, progress.tell_check)
+        if page is not None:
+            progress.tell("writing the report")
+            write_test_page(target, outcome, settings, page, is_image=not local)
     exit_code = 0 if outcome.smoke.passed else 7
     if as_json:
         print_json(
@@ -64,6 +86,8 @@ def test_command(
             }
         )
     print_smoke(outcome.smoke, outcome.pictures, outcome.warnings, to_stderr=as_json)
+    tell_report(page)
+    annotate(outcome.smoke.problems, (*outcome.warnings, *outcome.smoke.warnings))
     sys.exit(exit_code)
 
 
@@ -72,6 +96,7 @@ def test_command(
 @local_options
 @click.option("--port", default=6324, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
 @click.option("--memory", help="Memory limit of the container, such as 512m or 4g.")
+@gpu_option
 def run_command(target: str, local: bool, python: str | None, port: int, **options: Any) -> None:
     """Serve in the foreground, on loopback: an image, or a bundle with --local. Ctrl-C stops it."""
     from mdai_build.pipeline.serve import serve_image, serve_local
@@ -87,7 +112,7 @@ def run_command(target: str, local: bool, python: str | None, port: int, **optio
             with serve_local(bundle, python or "python3", settings, port, _tell, echo) as server:
                 _tell(f"serving at {server.url}; Ctrl-C stops it")
                 sys.exit(0 if server.wait() == 0 else 7)
-        with serve_image(target, settings, port) as container:
+        with serve_image(target, settings, port, _tell) as container:
             _tell(f"serving at {container.url}; Ctrl-C stops it")
             for line in container.follow():
                 echo(line)

@@ -28,8 +28,8 @@ def check_config_against_bundle(config: ModelConfig, bundle: Bundle) -> tuple[Pr
             )
         )
     if config.base_image == "custom":
-        check_author_dockerfile(bundle.read_text(AUTHOR_DOCKERFILE))
-    elif has_dockerfile:
+        return check_author_dockerfile(bundle.read_text(AUTHOR_DOCKERFILE))
+    if has_dockerfile:
         return (
             Problem(
                 "config.unused-dockerfile",

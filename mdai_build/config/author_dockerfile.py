@@ -16,7 +16,7 @@ from mdai_build.errors import BundleError, Location, Problem
 AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
 OUR_STAGES = frozenset(
     {"mdai-parent", "system", "environment", "installer", "packages", "server", "tools", "wheels", "model"}
-    | {"lock", "resolve", "collect", "wheels-folder"}
+    | {"lock", "resolve", "collect", "wheels-folder", "micromamba", "mdai-base", "mdai-base-server"}
 )
 """Names of the stages in templates/. Of two stages with one name, `--from=NAME` means the later one: ours."""
 
@@ -38,8 +38,8 @@ class AuthorStage:
     """The line on which it ends."""
 
 
-def check_author_dockerfile(dockerfile: str) -> None:
-    """Sees to it that our stages can follow the author's.
+def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
+    """Sees to it that our stages can follow the author's; gives what it seems to lack, or has to no effect.
 
     Raises:
         BundleError: it has no FROM, or copies from a stage that has a name of ours.
@@ -68,6 +68,78 @@ def check_author_dockerfile(dockerfile: str) -> None:
     ]
     if problems:
         raise BundleError(problems)
+    return tuple(_doubts(dockerfile, stages))
+
+
+def _doubts(dockerfile: str, stages: tuple[AuthorStage, ...]) -> Iterator[Problem]:
+    """Warnings: what an image holds is known for certain only once it is built."""
+    chain = _chain(stages)
+    root = chain[0]
+    instructions = list(_chained_instructions(dockerfile, stages, chain))
+    text = "\n".join(instruction for _, instruction in instructions)
+    repository, _, tag = root.image.partition("@")[0].rpartition("/")[2].partition(":")
+    if repository == "alpine" or "alpine" in tag:
+        yield Problem(
+            code="config.dockerfile-musl",
+            what=f"{shown(root.image)} is an Alpine image: its C library is musl, which the wheels of numpy, torch and "
+            "TensorFlow do not run on; a build ends where its Python turns out to be made for musl",
+            where=Location(AUTHOR_DOCKERFILE, root.line),
+            next_step="begin with an image of Debian or Ubuntu, such as python:3.10-slim",
+        )
+    elif repository in _WITHOUT_PYTHON and not _BRINGS_PYTHON.search(text):
+        yield Problem(
+            code="config.dockerfile-no-python",
+            what=f"{shown(root.image)} brings no Python, and no line of the Dockerfile installs one",
+            where=Location(AUTHOR_DOCKERFILE, root.line),
+            expected="a `python3` from 3.7 to 3.13, with pip",
+            next_step="begin with an image such as python:3.10-slim, or install python3 and python3-pip",
+        )
+    for line, instruction in instructions:
+        if re.match(r"ENTRYPOINT\b", instruction, re.I):
+            yield Problem(
+                code="config.dockerfile-entrypoint",
+                what="ENTRYPOINT has no effect: the image starts the server, with the `python3` that PATH finds",
+                where=Location(AUTHOR_DOCKERFILE, line),
+                next_step="what it sets up, an environment that it activates for instance, belongs in ENV",
+            )
+    made = next((line for line, instruction in instructions if _MAKES_ENVIRONMENT.search(instruction)), None)
+    if made and not re.search(r"^ENV\s.*\bPATH\b", text, re.I | re.M):
+        yield Problem(
+            code="config.dockerfile-conda",
+            what="a conda environment is made and is not put on PATH: the packages go into another Python",
+            where=Location(AUTHOR_DOCKERFILE, made),
+            next_step="add a line such as ENV PATH=/opt/conda/envs/NAME/bin:$PATH; `conda activate` ends with its RUN",
+        )
+
+
+# Images that are a system alone.
+_WITHOUT_PYTHON = frozenset(
+    {"debian", "ubuntu", "fedora", "centos", "rockylinux", "almalinux", "cuda", "busybox", "buildpack-deps"}
+)
+_BRINGS_PYTHON = re.compile(r"python|conda|mamba|pyenv|\buv\b", re.I)
+_MAKES_ENVIRONMENT = re.compile(r"\b(?:conda|mamba|micromamba) (?:env )?create\b")
+
+
+def _chain(stages: tuple[AuthorStage, ...]) -> tuple[AuthorStage, ...]:
+    """The stages that the last one is made from, the one that names an image first."""
+    chain = [stages[-1]]
+    for stage in reversed(stages[:-1]):
+        if stage.name and stage.name.lower() == chain[0].image.lower():
+            chain.insert(0, stage)
+    return tuple(chain)
+
+
+def _chained_instructions(
+    dockerfile: str, stages: tuple[AuthorStage, ...], chain: tuple[AuthorStage, ...]
+) -> Iterator[tuple[int, str]]:
+    """The instructions after FROM of some stages, each with its line."""
+    by_line = {stage.line: stage for stage in stages}
+    current: AuthorStage | None = None
+    for line, _, text in _instructions(_lines(dockerfile)):
+        if line in by_line:
+            current = by_line[line]
+        elif current in chain:
+            yield line, text.strip()
 
 
 def name_last_stage(dockerfile: str, name: str) -> str:

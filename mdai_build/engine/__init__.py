@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
-    from mdai_build.engine.connection import Engine, connect, require_image
+    from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image
     from mdai_build.engine.container import (
         RunOptions,
         can_do_without_network,
@@ -20,27 +20,29 @@ if TYPE_CHECKING:
         require_local,
         running_container,
     )
+    from mdai_build.engine.gpus import GpuRequest, gpu_request
     from mdai_build.engine.inspection import ImageDetails, Layer, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
-    from mdai_build.engine.parent import ensure_parent
+    from mdai_build.engine.parent import ensure_parent, in_registry, pull_image
     from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
-    from mdai_build.engine.target import Reloadable
+    from mdai_build.engine.target import GpuTarget, Reloadable
     from mdai_build.engine.watch import FolderWatch, watched
 
 _MODULES = {
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
-    "connection": ("Engine", "connect", "require_image"),
+    "connection": ("Engine", "ImageFacts", "connect", "require_image"),
     "container": ("RunOptions", "can_do_without_network", "end_work", "require_local", "running_container"),
+    "gpus": ("GpuRequest", "gpu_request"),
     "inspection": ("ImageDetails", "Layer", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
-    "parent": ("ensure_parent",),
+    "parent": ("ensure_parent", "in_registry", "pull_image"),
     "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
-    "target": ("Reloadable",),
+    "target": ("GpuTarget", "Reloadable"),
     "watch": ("FolderWatch", "watched"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -50,7 +52,10 @@ __all__ = [
     "BuildResult",
     "Engine",
     "FolderWatch",
+    "GpuRequest",
+    "GpuTarget",
     "ImageDetails",
+    "ImageFacts",
     "Layer",
     "LocalServer",
     "Pushed",
@@ -68,11 +73,14 @@ __all__ = [
     "ensure_parent",
     "file_of_image",
     "find_python",
+    "gpu_request",
+    "in_registry",
     "install_server_packages",
     "local_server",
     "look_into",
     "netrc_file",
     "proxy_file",
+    "pull_image",
     "push_image",
     "require_image",
     "require_local",

@@ -10,12 +10,14 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, given_up_after, image_id
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
+from mdai_build.engine.steps import ShowsSteps, StepNow
 
 _ASKS_FOR_HOST_NETWORK = (0, 17)
 """From this version on, a bake file that wants the host's network needs a yes on the command line."""
@@ -51,7 +53,7 @@ def bake_images(
         variables = {**engine.environment.values, **dict(some.proxies), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
         with started(engine.command(*words), Environment(variables)) as process:
             with given_up_after(process, some.timeout, progress):
-                follow(process.stdout or (), progress, _once(on_step))
+                follow(process.stdout or (), progress, _Once(on_step))
                 exit_code = process.wait()
             if exit_code != 0:
                 raise build_failure(progress)
@@ -60,17 +62,29 @@ def bake_images(
     return {name: BuildResult(image_id(engine, told[name]), progress.stages(), seconds) for name in requests}
 
 
-def _once(on_step: Callable[[str], None]) -> Callable[[str], None]:
+class _Once:
     """Tells a step that several targets have once, without their names."""
-    told: set[str] = set()
 
-    def tell(name: str) -> None:
-        step = re.sub(r"^\[\S+ +(?=[^\]]* \d+/\d+\])", "[", re.sub(r"^\[\S+\] (?=exporting)", "", name))
-        if step not in told and "internal] " not in step:
-            told.add(step)
-            on_step(step)
+    def __init__(self, on_step: Callable[[str], None]) -> None:
+        self._on_step = on_step
+        self._shows = on_step if isinstance(on_step, ShowsSteps) else None
+        self._told: set[str] = set()
 
-    return tell
+    def __call__(self, name: str) -> None:
+        step = _without_target(name)
+        if step not in self._told and "internal] " not in step:
+            self._told.add(step)
+            self._on_step(step)
+
+    def step(self, now: StepNow) -> None:
+        """What a step is doing, to whoever can show it."""
+        name = _without_target(now.name)
+        if self._shows is not None and "internal] " not in name:
+            self._shows.step(replace(now, name=name))
+
+
+def _without_target(name: str) -> str:
+    return re.sub(r"^\[\S+ +(?=[^\]]* \d+/\d+\])", "[", re.sub(r"^\[\S+\] (?=exporting)", "", name))
 
 
 def _target(request: BuildRequest) -> dict[str, Any]:
@@ -83,6 +97,7 @@ def _target(request: BuildRequest) -> dict[str, Any]:
         "args": {**request.arguments, **{name: None for name, _ in request.proxies}},
         "labels": dict(request.labels),
         "network": request.network,
+        "platforms": [request.platform] if request.platform else [],
         "target": request.target,
         "no-cache": request.no_cache,
         "no-cache-filter": list(request.fresh),

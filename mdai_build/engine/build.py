@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from mdai_build.engine.connection import Engine
+from mdai_build.engine.failed_log import line_that_matters
 from mdai_build.engine.process import Environment, started
+from mdai_build.engine.steps import ShowsSteps, StepReader
 from mdai_build.errors import (
     BuildFailedError,
     BundleError,
@@ -47,8 +49,10 @@ _LOGIN = re.compile(
     r"|Authentication failed for|could not read Username|terminal prompts disabled|returned error: 40[137]"
     r"|407 Proxy Authentication Required|response 40[137]"
 )
+_NOT_TOLD = ("[internal]", "[auth]")
+"""How the names of steps begin that are of no interest."""
 _NO_CACHE_EXPORT = "Cache export is not supported"
-_KEPT_LINES = 400
+_KEPT_LINES = 20_000
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ class BuildRequest:
     """Stages that are made anew, whatever the cache holds."""
     output: Path | None = None
     """A folder that gets the files of the stage, in place of an image."""
+    platform: str | None = None
+    """Such as `linux/arm64`; default: what the engine's machine is."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
     """Of the image's layers. A local image gains nothing from it, which takes longer than all else on a large one."""
     repack: bool = False
@@ -281,6 +287,8 @@ def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]
         words.append(f"--no-cache-filter={','.join(request.fresh)}")
     if request.target:
         words.append(f"--target={request.target}")
+    if request.platform:
+        words.append(f"--platform={request.platform}")
     if request.builder:
         words.append(f"--builder={request.builder}")
     if request.network:
@@ -299,9 +307,15 @@ def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]
 
 
 def follow(lines: Iterable[str], progress: Progress, on_step: Callable[[str], None]) -> None:
+    """Reads BuildKit's lines to their end. Who can show more than the name of each step is told more."""
+    shows = on_step if isinstance(on_step, ShowsSteps) else None
+    steps = StepReader(readable_step)
     for line in lines:
+        now = steps.read(line.rstrip("\n")) if shows else None
+        if shows and now is not None and not now.name.startswith(_NOT_TOLD):
+            shows.step(now)
         name = progress.read(line.rstrip("\n"))
-        if name is not None and not name.startswith(("[internal]", "[auth]")):
+        if name is not None and not name.startswith(_NOT_TOLD):
             on_step(name)
 
 
@@ -341,7 +355,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.disk-full",
-                what=f"the disk of the engine is full; it was at this step: {name}",
+                what=f"the disk of the engine is full; it was at this step: {_cut(name)}",
                 next_step="see `docker system df`; `docker builder prune` frees what the build cache holds",
                 details=log,
             )
@@ -350,7 +364,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.login-refused",
-                what=f"a server asked for a login that it was not given, or refused it: {name}",
+                what=f"a server asked for a login that it was not given, or refused it: {_cut(name)}",
                 expected=f"an answer; the log says: {found.group(0)}",
                 next_step="give it in a file that the setting netrc names, or in the address in index_url or proxies",
                 details=log,
@@ -360,7 +374,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return UnavailableError(
             Problem(
                 code="engine.no-network",
-                what=f"the network failed during this step of the build: {name}",
+                what=f"the network failed during this step of the build: {_cut(name)}",
                 expected=f"an answer; the log says: {found.group(0)}",
                 next_step="check the network, and the settings index_url, proxies and ca_bundle",
                 details=log,
@@ -370,7 +384,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
         return RequirementsError(
             Problem(
                 code="engine.install-failed",
-                what="the requirements cannot be installed",
+                what=f"the requirements cannot be installed\n{line_that_matters(log)}".strip(),
                 next_step="the log below names the requirement; change its line in .mdai/requirements.txt",
                 details=log,
             )
@@ -378,7 +392,7 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     return BuildFailedError(
         Problem(
             code="engine.step-failed",
-            what=f"this step of the build failed: {name}",
+            what=f"this step of the build failed: {_cut(name)}\n{line_that_matters(log)}".strip(),
             next_step=next((advice for words, advice in _ADVICE.items() if words in f"{name}\n{log}"), None),
             details=log,
         )
@@ -404,7 +418,25 @@ def _unreadable(found: re.Match[str], said: list[str], author_line: int) -> Bund
     )
 
 
+def _cut(step: str) -> str:
+    """A step's name, short enough to be a sentence's end; its log says the rest."""
+    return step if len(step) <= _LONGEST_NAME else f"{step[:_LONGEST_NAME].rstrip()} …"
+
+
+_LONGEST_NAME = 160
 _ADVICE = {
+    "-linux-musl": "this Python is made for musl, the C library of Alpine, which the wheels of numpy and its kind do "
+    "not run on: begin .mdai/Dockerfile with an image of Debian or Ubuntu, such as python:3.10-slim",
+    "that are here: none of": "name a parent that has conda; or let micromamba come to this one: --parent slim, and "
+    "this image in place of the slim parent (setting parent_replacements)",
+    "Terms of Service have not been accepted": "take packages from conda-forge, which asks for none (setting "
+    "conda_channels); for a channel of Anaconda's, accept its terms in a parent image of your own",
+    "Unable to locate package libgl1": "this parent's apt has no package with libGL any more: take a newer parent, or "
+    "its maintained equivalent, --parent slim",
+    "exec format error": "this engine's machine cannot run programs of that architecture: install an emulator for it "
+    "(binfmt), or build for the machine's own with --platform",
+    "/bin/sh: no such file": "the image that .mdai/Dockerfile ends with has no shell: begin with a fuller one, such as "
+    "python:3.10-slim",
     "-m pip --version": "the image that .mdai/Dockerfile ends with needs a `python3` from 3.7 to 3.13, with pip",
     "failed to calculate checksum": "paths in COPY and ADD begin at the folder that holds .mdai, as in "
     "COPY .mdai/requirements.txt /tmp/",

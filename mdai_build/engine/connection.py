@@ -8,6 +8,8 @@ certificates).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -27,6 +29,8 @@ from mdai_build.engine.process import Environment, run_quietly
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
 
 OLDEST_ENGINE = 23
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""What OCI calls the machines of `uname`."""
 _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
 
@@ -39,6 +43,12 @@ class ImageFacts:
     size_bytes: int
     tags: tuple[str, ...]
     labels: dict[str, str]
+    platform: str = ""
+    """Such as `linux/amd64`."""
+    digest: str | None = None
+    """Of its manifest in a registry; None for an image that has never been in one."""
+    content: str = ""
+    """Digest of its layers' bytes and its environment: the same on every image store and in every packing."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ class Engine:
             size_bytes=attributes["Size"],
             tags=tuple(attributes.get("RepoTags") or ()),
             labels=dict((attributes.get("Config") or {}).get("Labels") or {}),
+            platform=f"{attributes.get('Os', '')}/{attributes.get('Architecture', '')}",
+            digest=next((name.partition("@")[2] for name in attributes.get("RepoDigests") or () if "@" in name), None),
+            content=_content(attributes),
         )
 
     def image_labelled(self, name: str, value: str) -> ImageFacts | None:
@@ -79,11 +92,33 @@ class Engine:
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
 
+    def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
+        """All images with this label."""
+        with engine_words():
+            found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
+        return tuple(facts for image in dict.fromkeys(found) if (facts := self.image(image)) is not None)
+
     def capacity(self) -> Capacity:
         """What the engine's machine has for containers."""
         with engine_words():
             info: dict[str, Any] = self.client.api.info()
         return Capacity(cores=int(info["NCPU"]), memory=int(info["MemTotal"]))
+
+    def platform(self) -> str:
+        """What its machine runs without emulation, such as `linux/arm64`."""
+        with engine_words():
+            info: dict[str, Any] = self.client.api.info()
+        machine = str(info.get("Architecture", ""))
+        return f"{info.get('OSType', 'linux')}/{_ARCHITECTURES.get(machine, machine)}"
+
+    def digest_in_registry(self, reference: str) -> str:
+        """The digest of the manifest that a registry has for a reference now; nothing is pulled.
+
+        Raises:
+            UnavailableError: the registry does not answer or has no such image.
+        """
+        with engine_words():
+            return str(self.client.images.get_registry_data(reference).id)
 
     def has_containerd_store(self) -> bool:
         """Whether images are kept by containerd, as they are pushed, and not unpacked by the engine itself."""
@@ -117,6 +152,14 @@ class Capacity:
     cores: int
     memory: int
     """Bytes."""
+
+
+def _content(attributes: dict[str, Any]) -> str:
+    layers = (attributes.get("RootFS") or {}).get("Layers") or []
+    config = attributes.get("Config") or {}
+    # What a stage that starts from it takes over.
+    taken = [config.get(name) or None for name in ("Env", "WorkingDir", "Shell", "OnBuild", "User")]
+    return f"sha256:{hashlib.sha256(json.dumps([layers, taken]).encode()).hexdigest()}"
 
 
 @contextmanager

@@ -8,9 +8,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from docker.models.containers import Container as DockerContainer
 from docker.types import LogConfig, Mount, Ulimit
 
 from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.gpus import GpuRequest, gpu_refused, refusal
 from mdai_build.engine.process import end_started
 from mdai_build.engine.relay import relayed
 from mdai_build.engine.target import TargetState
@@ -27,6 +28,8 @@ from mdai_build.errors import Problem, UnavailableError
 from mdai_build.logins import hide_login
 
 PORT = 6324
+RUNTIME = "/mdai_runtime/__main__.py"
+"""The end of the program that an image of ours starts."""
 OWNER_LABEL = "io.mdai-build.owner"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT_SECONDS = 30
@@ -36,6 +39,8 @@ _LONGEST_LINE = 64 * 1024
 # What a model prints is kept by the engine, on its disk: the latest of it.
 _LOG_KEPT = {"max-size": "8m", "max-file": "2"}
 _WATCH_SECONDS = 0.5
+_GPU_SECONDS = 600
+_GPU_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class RunOptions:
     """Bytes, swap included."""
     cpus: float | None = None
     """How many it may use, of those that there are; None: all."""
-    processes: int = 1024
+    processes: int = 512
     network: bool = True
     """Whether it reaches other machines. If not, nothing is published either: it is reached by `engine.relay`."""
     read_only: bool = True
@@ -61,16 +66,19 @@ class RunOptions:
     writable_bytes: int | None = None
     """How much it may write beside /tmp before it is ended, where it can; None: as much as it likes. (What lies in /tmp
     lies in memory, and may take half of that.)"""
+    gpus: GpuRequest | None = None
 
 
 class RunningContainer:
     """A container that serves on loopback. It satisfies `engine.target.Target`."""
 
-    def __init__(self, container: DockerContainer, url: str) -> None:
+    def __init__(self, container: DockerContainer, url: str, gpu_refused: str | None = None) -> None:
         self._container = container
         self._peak: int | None = None
         self._ended_for = ""
         self.url = url
+        self.gpu_refused = gpu_refused
+        """Why it has no GPU; None: it was given what was asked for."""
 
     def end_for(self, reason: str) -> None:
         """Ends it at once, and says why when asked for its state."""
@@ -122,6 +130,26 @@ class RunningContainer:
         with contextlib.suppress(UnavailableError), engine_words():
             self._container.kill()
 
+    def ask_gpu(self, frameworks: Sequence[str]) -> str:
+        """What the runtime prints of the GPUs that it sees, trying these frameworks, or all that there are.
+
+        Raises:
+            UnavailableError: the container does not run any more, or the engine is gone.
+        """
+        entry = self._container.attrs["Config"].get("Entrypoint") or []
+        if not entry or not entry[-1].endswith(RUNTIME):
+            return ""
+        # Without the flags of the server, which keep it from the model's environment.
+        command = [entry[0], entry[-1], "gpu", *frameworks]
+        printed, deadline = b"", time.monotonic() + _GPU_SECONDS
+        with engine_words():
+            for part in self._container.exec_run(command, stderr=False, stream=True).output:
+                printed += cast("bytes", part)
+                # It is a stranger's container: what should end may print for ever.
+                if len(printed) > _GPU_BYTES or time.monotonic() > deadline:
+                    break
+        return printed.decode("utf-8", "replace")
+
     def peak_memory(self) -> int | None:
         """The most bytes of memory seen in use so far; None when the engine does not tell."""
         with contextlib.suppress(UnavailableError), engine_words():
@@ -138,43 +166,21 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     """Runs an image within its limits, without capabilities, and its port published on loopback; removes it afterwards.
 
     Raises:
-        UnavailableError: the engine cannot create or start the container, or does not see a folder that is mounted.
+        UnavailableError: the engine cannot create or start the container, does not see a folder that is mounted, or has
+            none of the GPUs that are required.
     """
     if options.mounts:
         require_local(engine)
     remove_abandoned(engine, needed=image)
     interpreter = None if options.network else _interpreter(engine, image)
-    with engine_words(), _mounting(engine):
-        container = engine.client.containers.create(
-            image,
-            labels={OWNER_LABEL: owner()},
-            # The stubs know no free port of one address.
-            ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}) if interpreter is None else None,
-            network_mode=None if interpreter is None else "none",
-            environment=dict(options.environment),
-            read_only=options.read_only,
-            # Some libraries compile what they then load from there.
-            tmpfs={"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={options.memory // 2}"},
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            mem_limit=options.memory,
-            memswap_limit=options.memory,
-            nano_cpus=int(1e9 * min(options.cpus, engine.capacity().cores)) if options.cpus else None,
-            pids_limit=options.processes,
-            ulimits=[Ulimit(name="core", soft=0, hard=0)],
-            log_config=LogConfig(type=LogConfig.types.JSON, config=_LOG_KEPT),
-            mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
-            user=options.user,
-        )
+    container, gpu_refusal = _started(engine, image, options, interpreter)
     try:
-        with engine_words():
-            container.start()
         with contextlib.ExitStack() as stack:
             if interpreter is None:
                 url = _url(container)
             else:
                 url = stack.enter_context(relayed(engine.client, str(container.id), interpreter, PORT))
-            running = RunningContainer(container, url)
+            running = RunningContainer(container, url, gpu_refusal)
             if options.writable_bytes is not None and not options.read_only:
                 stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
             yield running
@@ -215,6 +221,54 @@ def _watched_disk(engine: Engine, running: RunningContainer, container: str, mos
     finally:
         over.set()
         watching.join()
+
+
+def _started(
+    engine: Engine, image: str, options: RunOptions, interpreter: str | None
+) -> tuple[DockerContainer, str | None]:
+    """A container that runs, and why it was given no GPU: those that are not required may be missing."""
+    with engine_words(), _mounting(engine):
+        container = _created(engine, image, options, interpreter)
+        try:
+            container.start()
+        except BaseException as error:
+            with contextlib.suppress(docker.errors.NotFound):
+                container.remove(force=True, v=True)
+            said = str(error.explanation or error) if isinstance(error, docker.errors.APIError) else ""
+            reason = refusal(said) if options.gpus else None
+            if options.gpus is None or reason is None:
+                raise
+            if options.gpus.required:
+                raise gpu_refused(reason, said) from error
+        else:
+            return container, None if options.gpus else "none was asked for"
+        return _started(engine, image, replace(options, gpus=None), interpreter)[0], f"the engine gives none: {reason}"
+
+
+def _created(engine: Engine, image: str, options: RunOptions, interpreter: str | None) -> DockerContainer:
+    """`interpreter`: what relays to a container without a network; None: it has one, and a port on loopback."""
+    return engine.client.containers.create(
+        image,
+        labels={OWNER_LABEL: owner()},
+        # The stubs know no free port of one address.
+        ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}) if interpreter is None else None,
+        network_mode=None if interpreter is None else "none",
+        environment=dict(options.environment),
+        read_only=options.read_only,
+        # Some libraries compile what they then load from there.
+        tmpfs={"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={options.memory // 2}"},
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit=options.memory,
+        memswap_limit=options.memory,
+        nano_cpus=int(1e9 * min(options.cpus, engine.capacity().cores)) if options.cpus else None,
+        pids_limit=options.processes,
+        ulimits=[Ulimit(name="core", soft=0, hard=0)],
+        log_config=LogConfig(type=LogConfig.types.JSON, config=_LOG_KEPT),
+        mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
+        user=options.user,
+        device_requests=[options.gpus.as_device_request()] if options.gpus else None,
+    )
 
 
 def require_local(engine: Engine) -> None:

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,16 @@ from subprocess import Popen
 
 from filelock import FileLock
 
+from mdai_build.engine.gpus import GpuRequest, no_gpu_here
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.target import TargetState
-from mdai_build.errors import Problem, UnavailableError, UsageError
+from mdai_build.errors import Location, Problem, UnavailableError, UsageError
 
 _ADDRESS = re.compile(r"\blistening\b.*?(\d+\.\d+\.\d+\.\d+:\d+)")
 _LISTEN_SECONDS = 30
 _INSTALL_SECONDS = 300
 _LOG_LINES = 5000
+_GPU_SECONDS = 600
 _ASK_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -42,8 +44,19 @@ class LocalPython:
 class LocalServer:
     """A server process on loopback. It satisfies `engine.target.Target`."""
 
-    def __init__(self, process: Popen[str], echo: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        process: Popen[str],
+        echo: Callable[[str], None] | None,
+        command: Sequence[str],
+        environment: Environment,
+        gpu_refused: str | None = None,
+    ) -> None:
         self._process = process
+        self._command = command
+        self._environment = environment
+        self.gpu_refused = gpu_refused
+        """Why it has no GPU; None: it was given what was asked for."""
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
         self._echo = echo
         self._listening = threading.Event()
@@ -99,6 +112,12 @@ class LocalServer:
     def finish(self) -> None:
         """Reads what a server that ended printed last."""
         self._reader.join(_LISTEN_SECONDS)
+
+    def ask_gpu(self, frameworks: Sequence[str]) -> str:
+        """What the runtime prints of the GPUs that it sees, trying these frameworks, or all that there are."""
+        interpreter, program = self._command[0], self._command[-1]
+        words = [interpreter, program, "gpu", *frameworks]
+        return run_quietly(words, self._environment, timeout=_GPU_SECONDS).output
 
     def logs(self) -> str:
         """What the server and the model have printed, their last lines."""
@@ -189,15 +208,21 @@ def local_server(
     environment: Mapping[str, str],
     port: int = 0,
     echo: Callable[[str], None] | None = None,
+    gpus: GpuRequest | None = None,
 ) -> Iterator[LocalServer]:
     """A server with a model, for as long as the block lasts; port 0 takes a free one.
 
     `lay_out` is given a folder and puts the model root there as `lib`, so that what a model opens relative to its
-    working folder is where it is in an image. `echo` is told each line that is printed.
+    working folder is where it is in an image. `echo` is told each line that is printed. Without `gpus` the model is
+    shown none.
 
     Raises:
-        UnavailableError: the server does not start.
+        UnavailableError: the server does not start, or the machine has none of the GPUs that are required.
     """
+    missing = no_gpu_here() if gpus else "none was asked for"
+    if gpus and gpus.required and missing:
+        raise UnavailableError(_no_gpu(missing))
+    visible = "" if gpus is None else gpus.visible_devices
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MDAI_")}
     with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:
         lay_out(Path(folder))
@@ -209,10 +234,11 @@ def local_server(
             "MDAI_PORT": str(port),
             "MDAI_MODEL_ROOT": str(Path(folder, "lib")),
             "MDAI_SERVER_PACKAGES": str(packages),
+            **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}),
         }
         command = [python.path, "-I", "-S", str(runtime / "__main__.py")]
         with started(command, Environment(variables), Path(folder)) as process:
-            server = LocalServer(process, echo)
+            server = LocalServer(process, echo, command, Environment(variables), missing)
             try:
                 server.wait_for_address()
                 yield server
@@ -221,6 +247,16 @@ def local_server(
                 with contextlib.suppress(Exception):
                     process.wait(_LISTEN_SECONDS)
                 server.finish()
+
+
+def _no_gpu(reason: str) -> Problem:
+    return Problem(
+        code="engine.no-gpu",
+        what=f"the model can be given no GPU: {reason}",
+        where=Location("settings", key="gpus"),
+        expected="a machine with an NVIDIA GPU and its driver",
+        next_step="leave out --gpus: the smoke test then runs without one, and says so",
+    )
 
 
 def _children(pid: int) -> list[int]:

@@ -62,6 +62,11 @@ class Resolver:
         """Whether a command in a folder finds what it is asked for."""
         return self._run(command, folder, "unsafe-best-match").exit_code == 0
 
+    def forget(self) -> bool:
+        """Empties uv's cache, once no other uv uses it; False where one does for too long."""
+        command = [str(self.uv), "cache", "clean"]
+        return run_quietly(command, self.environment, timeout=_LONGEST_SECONDS).exit_code == 0
+
     def resolve(self, command: Sequence[str], folder: Path, result: Path) -> Resolution:
         """Runs a command in a folder, where it writes `result`."""
         # As with pip, all indexes count alike.

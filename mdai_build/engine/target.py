@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,18 @@ class Target(Protocol):
 
     def peak_memory(self) -> int | None:
         """The most memory, in bytes, that it used at any time so far; None where that is not known."""
+
+
+class GpuTarget(Target, Protocol):
+    """One that may have been given GPUs."""
+
+    gpu_refused: str | None
+    """Why it has none, as the end of a sentence; None: it was given what was asked for."""
+
+    def ask_gpu(self, frameworks: Sequence[str]) -> str:
+        """What the runtime's look at the GPUs prints, trying these frameworks (none: all that are installed); empty
+        where it has no such runtime. UnavailableError: it runs no more.
+        """
 
 
 class Reloadable(Target, Protocol):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
+from mdai_build.pipeline.bases import Finder
 from mdai_build.pipeline.build import (
     CONTEXTS,
     NAME_PLACE,
@@ -32,7 +33,14 @@ from mdai_build.pipeline.build import (
     prepare,
 )
 from mdai_build.pipeline.check import CheckedModel
-from mdai_build.pipeline.planning import check_for_build, plan_model, secrets_of, warnings_of, with_resolved
+from mdai_build.pipeline.planning import (
+    check_for_build,
+    emulation_warning,
+    plan_model,
+    secrets_of,
+    warnings_of,
+    with_resolved,
+)
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import CONTENT_LABEL, BuildPlan
 from mdai_build.report.values import BakeReport, ModelReport
@@ -110,6 +118,8 @@ def bake_models(paths: Iterable[Path], settings: Settings, options: BakeOptions,
     if planned:
         try:
             engine = connect(settings.engine_folder)
+            for warning in emulation_warning(engine, settings):
+                tell(warning.what)
         except MdaiBuildError as failure:
             for model in planned:
                 model.failure = failure
@@ -197,10 +207,13 @@ def _refuse_clashes(models: list[_Model], settings: Settings) -> None:
 
 
 def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, options: BakeOptions, tell: Tell) -> None:
+    finder = Finder(engine, settings, tell)
     for model in models:
         with model.step():
             assert model.checked and model.planned
-            model.prepared = prepare(engine, model.checked, *model.planned, model.tag, settings, options.build, tell)
+            model.prepared = prepare(
+                engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder
+            )
             if not options.build.no_cache:
                 model.built = built_before(engine, model.prepared)
                 model.unchanged = model.built is not None

@@ -10,15 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mdai_build.bases import INLINE, USED_LABEL
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
+from mdai_build.pipeline.bases import Finder, Found, use
 from mdai_build.pipeline.check import CheckedModel, overrides
 from mdai_build.pipeline.install import next_attempt
 from mdai_build.pipeline.planning import (
     by_line,
     check_for_build,
+    emulation_warning,
     ensure_parents,
     first_attempt,
+    parent_labels,
     plan_attempt,
     plan_model,
     request_of,
@@ -79,6 +83,10 @@ class Prepared:
     digest: str
     """Of all that goes into the image (`plan.content_digest`), and how its layers are packed."""
     compression: Literal["uncompressed", "zstd"] = "uncompressed"
+    labels: tuple[tuple[str, str], ...] = ()
+    """What is known of the parent only once the engine has it."""
+    base: Found | None = None
+    """What stands in for some of its stages; None: nothing was looked for."""
 
 
 def build_model(
@@ -98,12 +106,15 @@ def build_model(
     tag = asked_tag or normalise_tag(f"{TAG_PREFIX}{checked.bundle.name}")
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
+        emulated = emulation_warning(engine, settings)
+        for warning in emulated:
+            tell(warning.what)
         unpacked, plan = plan_model(checked, settings, tell)
         planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
         built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
     report = finish(engine, model, built, settings, options, tell, on_check, planned)
-    return replace(report, warnings=(*report.warnings, *notes), seconds_total=time.monotonic() - begun)
+    return replace(report, warnings=(*report.warnings, *emulated, *notes), seconds_total=time.monotonic() - begun)
 
 
 def _layers_merge(engine: Engine, settings: Settings) -> bool:
@@ -123,19 +134,33 @@ def prepare(
     settings: Settings,
     options: BuildOptions,
     tell: Tell,
+    finder: Finder | None = None,
 ) -> Prepared:
-    """Sees to the parent image of a planned model, after which it is known what its image is made from.
+    """Sees to the base or the parent image of a planned model, after which it is known what its image is made from.
+
+    `finder` remembers what a registry said of an earlier model.
 
     Raises:
         UnavailableError: the parent cannot be had.
     """
     if not _layers_merge(engine, settings):
         plan = replace(plan, layers_merge=False, weights_first=weights_cost_more(unpacked, checked.requirements))
-    digest = content_digest(plan, ensure_parents(engine, plan, tell))
+    # To build every step anew is to take none of them from elsewhere.
+    labels: tuple[tuple[str, str], ...] = ()
+    found = None if options.no_cache else (finder or Finder(engine, settings, tell)).find(plan)
+    if found and found.parent:
+        contents = [found.parent]  # its labels tell of the parent, and are inherited
+    else:
+        parents = ensure_parents(engine, plan, tell)
+        contents = [parent.content for parent in parents]
+        if plan.author_dockerfile is None:
+            labels = parent_labels(parents[0])
+    digest = content_digest(plan, contents)
+    plan = use(plan, found)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
-        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd")
-    return Prepared(checked, unpacked, plan, tag, digest)
+        return Prepared(checked, unpacked, plan, tag, f"{digest}+zstd", "zstd", labels, found)
+    return Prepared(checked, unpacked, plan, tag, digest, labels=labels, base=found)
 
 
 def ensure_image(
@@ -177,7 +202,7 @@ def build_prepared(
     from mdai_build.engine import build_image
 
     checked, plan = model.checked, model.plan
-    notes: list[Problem] = []
+    notes = list(model.base.notes) if model.base else []
     attempt = first_attempt(checked, settings)
     contexts = settings.cache_folder / CONTEXTS
     with (
@@ -206,6 +231,8 @@ def build_prepared(
                     plan_attempt(checked, model.unpacked, settings, attempt),
                     layers_merge=plan.layers_merge,
                     weights_first=plan.weights_first,
+                    base=plan.base,
+                    base_server=plan.base_server,
                 )
 
 
@@ -218,7 +245,7 @@ def image_request(
     return replace(
         request_of(model.plan, context, settings, secrets),
         author_line=author_line(model.plan),
-        labels=((CONTENT_LABEL, model.digest),),
+        labels=((CONTENT_LABEL, model.digest), (USED_LABEL, model.plan.base or INLINE), *model.labels),
         compression=model.compression,
         # A parent that came from a registry keeps its packing: whoever runs it has those very layers already.
         repack=model.compression == "zstd" and model.plan.parent.kind == "local",
@@ -281,6 +308,7 @@ def finish(
         seconds_total=time.monotonic() - begun,
         exit_code=0 if kept else 7,
         pushed=pushed,
+        base=model.base.report if model.base and built.stages else None,
     )
 
 

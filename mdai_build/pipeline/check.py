@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mdai_build.bundle import SMOKE_FILE, Bundle, Limits, check_entry_point, read_bundle
+from mdai_build.bundle import SMOKE_FILE, Bundle, Limits, check_entry_point, check_weights, read_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
 from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
-from mdai_build.requirements import Requirements, missing_imports, read_requirements
+from mdai_build.requirements import MACHINES, Requirements, missing_imports, read_requirements
 from mdai_build.settings import Settings
 
 T = TypeVar("T")
@@ -64,11 +64,13 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
 
     parsed = attempt(lambda: parse_config(bundle.read_text(bundle.config_path), bundle.config_path))
     python = parsed.config.python if parsed else None
-    warnings.extend(attempt(lambda: check_entry_point(bundle, python)) or ())
+    device = parsed.config.device_type if parsed and python else None
+    warnings.extend(attempt(lambda: check_entry_point(bundle, python, device)) or ())
+    warnings.extend(attempt(lambda: tuple(check_weights(bundle))) or ())
     if parsed is not None:
         warnings.extend(parsed.warnings)
         warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle)) or ())
-    requirements = attempt(lambda: read_requirements(bundle, python))
+    requirements = attempt(lambda: read_requirements(bundle, python, machine=MACHINES[settings.platform]))
     attempt(lambda: _check_smoke_file(bundle))
     parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None
     if requirements is not None:
@@ -78,7 +80,9 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
     if requirements is not None and parsed is not None and look_up:
         from mdai_build.pipeline.preflight import preflight
 
-        found = attempt(lambda: preflight(bundle, parsed.config, requirements, settings))
+        found = attempt(
+            lambda: preflight(bundle, parsed.config, requirements, settings, parent.cudnn if parent else None)
+        )
         if found is not None:
             warnings.extend(found.warnings)
             wheels_suffice, resolved_text = found.wheels_suffice, found.resolved_text

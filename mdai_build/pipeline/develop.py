@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from mdai_build.bundle import SMOKE_FILE, unpack_bundle
+from mdai_build.bundle import SMOKE_FILE
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
 from mdai_build.pipeline.build import BuildOptions, ensure_image, normalise_tag, prepare
 from mdai_build.pipeline.check import CheckedModel, check_model
@@ -18,6 +18,7 @@ from mdai_build.pipeline.folder import model_root, reader, stamps
 from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.reload import Served
 from mdai_build.pipeline.serve import Trial, local_model
+from mdai_build.pipeline.store import unpack
 from mdai_build.report.values import Verdict
 from mdai_build.settings import Settings
 
@@ -198,7 +199,7 @@ class _Session:
             checked = check_model(self._folder, self._settings, look_up=True)
             target = self._running.enter_context(self._container(checked))
         else:
-            unpacked = unpack_bundle(checked.bundle, self._settings.cache_folder / "bundles")
+            unpacked = unpack(checked.bundle, self._settings)
             server = local_model(
                 checked, unpacked, self._options.python, self._settings, self._listener.tell, self._port
             )
@@ -226,7 +227,7 @@ class _Session:
 
     @contextmanager
     def _container(self, checked: CheckedModel) -> Iterator[Reloadable]:
-        from mdai_build.engine import RunOptions, connect, running_container
+        from mdai_build.engine import RunOptions, connect, gpu_request, running_container
 
         engine = connect(self._settings.engine_folder)
         unpacked, plan = plan_model(checked, self._settings, self._listener.tell)
@@ -238,10 +239,13 @@ class _Session:
             port=self._port or None,
             mounts=((self._root, _MODEL_ROOT),),
             user=reader(self._root),
+            gpus=gpu_request(self._settings.gpus, plan.device_type == "gpu"),
         )
         self._listener.tell("starting the container")
         try:
             with running_container(engine, built.image_id, options) as container:
+                if plan.device_type == "gpu" and container.gpu_refused is not None:
+                    self._listener.tell(f"the model runs without a GPU: {container.gpu_refused}")
                 yield container
         finally:
             engine.remove_image(built.image_id)
@@ -307,7 +311,7 @@ class _Session:
 
         key = self._samples_key(checked)
         if self._plan is None or self._plan[0] != key:
-            unpacked = unpack_bundle(checked.bundle, self._settings.cache_folder / "bundles")
+            unpacked = unpack(checked.bundle, self._settings)
             trial = self._options.trial
             plan = make_smoke_plan(self._settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
             self._plan = key, replace(plan, repeats=_REPEATS)

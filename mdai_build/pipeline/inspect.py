@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mdai_build.errors import Problem, UnavailableError
-from mdai_build.plan import LABEL_PREFIX
+from mdai_build.plan import BASE_DIGEST_LABEL, LABEL_PREFIX, PARENT_ID_LABEL
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ _LABELS = {
     "device_type": f"{LABEL_PREFIX}device-type",
     "cuda_version": f"{LABEL_PREFIX}cuda-version",
     "parent": "org.opencontainers.image.base.name",
+    "parent_digest": BASE_DIGEST_LABEL,
+    "parent_id": PARENT_ID_LABEL,
     "parent_kind": f"{LABEL_PREFIX}parent.kind",
     "parent_why": f"{LABEL_PREFIX}parent.why",
+    "base": f"{LABEL_PREFIX}base.image",
 }
 
 

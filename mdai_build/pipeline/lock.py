@@ -25,6 +25,7 @@ from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.serve import Tell
 from mdai_build.requirements import (
     LOCK_FILE,
+    MACHINES,
     RESOLVED_FILE,
     explain_failure,
     lock_arguments,
@@ -41,6 +42,7 @@ from mdai_build.requirements import (
     requirements_digest,
     stale,
 )
+from mdai_build.requirements.target import MACHINE
 from mdai_build.settings import Settings
 
 _MOST_LOCK_BYTES = 1024**2
@@ -99,7 +101,7 @@ def lock_model(path: Path, settings: Settings, options: LockOptions, tell: Tell)
     """
     bundle = read_bundle(path, limits_of(settings))
     parsed = parse_config(bundle.read_text(bundle.config_path), bundle.config_path)
-    raw = read_requirements(bundle, parsed.config.python, heed_lock=False)
+    raw = read_requirements(bundle, parsed.config.python, heed_lock=False, machine=MACHINES[settings.platform])
     if parsed.config.python is None:
         raise _unknown_python(parsed.config, bundle)
     file = options.output or _default_file(bundle)
@@ -108,7 +110,7 @@ def lock_model(path: Path, settings: Settings, options: LockOptions, tell: Tell)
     checked = CheckedModel(bundle, parsed.config, raw, choose_parent(parsed.config, settings), raw.warnings)
     resolved, in_container = _resolve(checked, parsed.config.python, settings, kept, tell)
     text = lock_text(resolved, bundle, raw, parsed.config.python)
-    lines = read_lock(bundle, text, parsed.config.python).lines
+    lines = read_lock(bundle, text, parsed.config.python, raw.machine).lines
     _write(file, text)
     return Lock(
         file=file,
@@ -134,7 +136,6 @@ def check_lock(path: Path, file: Path | None) -> str:
     """
     bundle = read_bundle(path)
     python = parse_config(bundle.read_text(bundle.config_path), bundle.config_path).config.python
-    raw = read_requirements(bundle, python, heed_lock=False)
     text = _earlier(file) if file else _carried(bundle)
     place = str(file or LOCK_FILE)
     renew = f"run `mdai-build lock {path}`"
@@ -142,11 +143,14 @@ def check_lock(path: Path, file: Path | None) -> str:
         what = "there is no such lock" if file else "the bundle carries no lock"
         raise RequirementsError(Problem("requirements.no-lock", what, Location(place), next_step=renew))
     facts = lock_facts(text)
-    refusal = stale(facts, requirements_digest(bundle, raw), python) if facts else None
+    # Any platform's lock may be up to date; which one is built, nobody has said here.
+    machine = next((name for name in MACHINES.values() if facts and facts.platform.startswith(f"{name}-")), MACHINE)
+    raw = read_requirements(bundle, python, heed_lock=False, machine=machine)
+    refusal = stale(facts, requirements_digest(bundle, raw), python, machine) if facts else None
     if facts is None or refusal:
         what = refusal.what if refusal else "this lock was not written by `mdai-build lock`"
         raise RequirementsError(Problem("requirements.stale-lock", what, Location(place), next_step=renew))
-    read_lock(bundle, text, python)
+    read_lock(bundle, text, python, machine)
     return place
 
 

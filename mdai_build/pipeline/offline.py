@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.requirements import Requirements
-from mdai_build.requirements.target import MACHINE, Target
+from mdai_build.requirements.target import Target
 from mdai_build.resources import resource
 
 # pip takes each of these alone, and does not think of the older ones itself.
@@ -26,7 +26,7 @@ def check_wheels(folder: Path, requirements: Requirements, python: str, model: P
     Raises:
         UnavailableError: something is missing; each list a problem, with all names and the command that fetches them.
     """
-    available = list(_available(folder, Target(python)))
+    available = list(_available(folder, Target(python, machine=requirements.machine)))
     pins = resource("base_images")
     key = f"py{python.replace('.', '')}"
     lists = {
@@ -35,7 +35,7 @@ def check_wheels(folder: Path, requirements: Requirements, python: str, model: P
         "the server's packages": _pins(pins / "server" / f"{key}.txt"),
     }
     problems = [
-        _problem(folder, what, missing, _download(missing, python, folder))
+        _problem(folder, what, missing, _download(missing, python, folder, requirements.machine))
         for what, wanted in lists.items()
         if (missing := _missing(wanted, available))
     ]
@@ -79,9 +79,9 @@ def _missing(wanted: Iterable[Requirement], available: list[tuple[str, Version]]
     ]
 
 
-def _download(missing: list[Requirement], python: str, folder: Path) -> str:
+def _download(missing: list[Requirement], python: str, folder: Path, machine: str) -> str:
     """pip's command for exact versions, which any machine with a network and any Python can run."""
-    platforms = " ".join(f"--platform {platform}_{MACHINE}" for platform in _PLATFORMS)
+    platforms = " ".join(f"--platform {platform}_{machine}" for platform in _PLATFORMS)
     pins = " ".join(map(str, missing))
     return (
         f"pip download --no-deps --only-binary :all: --python-version {python} {platforms} --dest {folder} {pins}"

@@ -9,19 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.bundle import UnpackedBundle
 from mdai_build.config import parent_images
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.install import Attempt, explain_no_tools
 from mdai_build.pipeline.offline import check_wheels
 from mdai_build.pipeline.serve import Tell
-from mdai_build.plan import BuildPlan, CaBundle, make_plan
+from mdai_build.pipeline.store import unpack
+from mdai_build.plan import BASE_DIGEST_LABEL, PARENT_ID_LABEL, BuildPlan, CaBundle, make_plan
 from mdai_build.requirements import explain_failure
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.engine import BuildRequest, Engine
+    from mdai_build.engine import BuildRequest, Engine, ImageFacts
 
 _WORTH_TELLING_BYTES = 32 * 2**20
 
@@ -39,7 +40,7 @@ def plan_model(
         if total >= _WORTH_TELLING_BYTES:
             tell(f"unpacking {checked.bundle.origin.name}: {done // 2**20} of {total // 2**20} MiB")
 
-    unpacked = unpack_bundle(checked.bundle, settings.cache_folder / "bundles", on_progress)
+    unpacked = unpack(checked.bundle, settings, on_progress)
     attempt = first_attempt(checked, settings)
     return unpacked, plan_attempt(checked, unpacked, settings, attempt, ca_bundle)
 
@@ -120,12 +121,35 @@ def warnings_of(checked: CheckedModel) -> Iterator[None]:
         raise
 
 
-def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[str]:
-    """The ids of the images that a build starts from, pulled where they are not there."""
+def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFacts]:
+    """The images that a build starts from, pulled where they are not there; the parent itself is the first."""
     from mdai_build.engine import ensure_parent
 
-    parents = parent_images(plan.author_dockerfile) if plan.author_dockerfile else (plan.parent.reference,)
-    return [ensure_parent(engine, parent, tell).id for parent in parents]
+    parents: tuple[str, ...] = (plan.parent.reference, *([plan.parent.micromamba] if plan.parent.micromamba else []))
+    if plan.author_dockerfile:
+        parents = parent_images(plan.author_dockerfile)
+    return [ensure_parent(engine, parent, tell, plan.platform) for parent in parents]
+
+
+def parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:
+    """Which bytes an image starts from (OCI annotations, `base.digest`); one that was made here has an id alone."""
+    digest = ((BASE_DIGEST_LABEL, parent.digest),) if parent.digest else ()
+    return (*digest, (PARENT_ID_LABEL, parent.id))
+
+
+def emulation_warning(engine: Engine, settings: Settings) -> tuple[Problem, ...]:
+    """What whoever builds on another kind of machine than the image is for should know. A builder may be elsewhere."""
+    own = engine.platform()
+    if own == settings.platform or settings.builder is not None:
+        return ()
+    return (
+        Problem(
+            code="engine.emulated",
+            what=f"the image is for {settings.platform}, while this engine's machine is {own}: "
+            "all is emulated, and takes several times as long",
+            next_step=f"for an image that this machine runs by itself: --platform {own}",
+        ),
+    )
 
 
 @contextlib.contextmanager
@@ -162,6 +186,7 @@ def request_of(
         proxies=() if settings.secret_proxies else tuple(sorted(settings.proxies.items())),
         network=settings.build_network,
         builder=settings.builder,
+        platform=settings.platform,
         # An author's Dockerfile may mount caches by any name, ours too. The folder's name is of this bundle alone.
         cache_namespace=None if plan.trusts_parent else context.name,
         timeout=settings.build_timeout,

@@ -128,9 +128,12 @@ class _Question:
                     target.write(part)
 
 
-def preflight(bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings) -> Preflight:
+def preflight(
+    bundle: Bundle, config: ModelConfig, requirements: Requirements, settings: Settings, cudnn: str | None = None
+) -> Preflight:
     """Whether an installer could meet the requirements, as far as that can be told without building a package.
 
+    `cudnn` is the major version of the parent image's, where it is known.
     An answer that is good is remembered for a day in the cache folder, one that is not never is.
 
     Raises:
@@ -149,7 +152,7 @@ def preflight(bundle: Bundle, config: ModelConfig, requirements: Requirements, s
             # A build's steps are not to change because an index does not answer today.
             answer = replace(answer, wheels_suffice=old.wheels_suffice)
     resolved = parse_resolved(answer.text)
-    told = (*answer.warnings, *advice(resolved, requirements, config))
+    told = (*answer.warnings, *advice(resolved, requirements, config, cudnn))
     found = resolved_file(requirements, resolved, config.python) if answer.wheels_suffice else ""
     return Preflight(told, answer.wheels_suffice, found)
 
@@ -221,7 +224,7 @@ def _from_source(
     question: _Question, resolver: Resolver, folder: Path, resolved: Resolved, log: str
 ) -> Iterator[Problem]:
     """Newer versions that an installer takes though they have no wheel; uv passed them over, as it may not build."""
-    command = source_command(question.python, resolver.uv, Path(sys.executable))
+    command = source_command(question.python, resolver.uv, Path(sys.executable), question.requirements.machine)
     for name, found, bound in passed_over(log, resolved):
         (folder / SOURCE_FILE).write_text(source_file(question.requirements, name, found, bound), encoding="utf-8")
         # Offline and without dependencies, so that nothing is fetched, let alone built.

@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdai_build.bundle import UnpackedBundle, unpack_bundle
+from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.pipeline.check import CheckedModel, check_model
+from mdai_build.pipeline.store import unpack
+from mdai_build.plan import LABEL_PREFIX
 from mdai_build.resources import resource, runtime_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
     from mdai_build.engine import Engine, LocalServer
+    from mdai_build.engine.connection import ImageFacts
     from mdai_build.engine.container import RunningContainer
     from mdai_build.smoke import Check, Scope, SmokePlan, SmokeResult
 
@@ -84,21 +87,31 @@ def smoke_test(
 
     A model that writes beside its code is tried again with a file system that lets it, and warned of.
     """
-    from mdai_build.engine import RunOptions, can_do_without_network, running_container
+    from mdai_build.engine import RunOptions, can_do_without_network, gpu_request, running_container
     from mdai_build.smoke import has_network, make_smoke_plan, run_smoke_test, writes_refused
 
     wants_none = settings.test_network == "none"
     network = not (wants_none and can_do_without_network(engine, image))
-    options = RunOptions(settings.memory, settings.cpus, network=network, writable_bytes=settings.memory)
     told = (has_network(),) if network and wants_none else ()
     for check in told:
         on_check(check)
 
+    asks_for_gpu = wants_gpu(engine.image(image))
+    gpus = gpu_request(settings.gpus, asks_for_gpu)
+
     def tried(read_only: bool) -> SmokeResult:
-        with running_container(engine, image, replace(options, read_only=read_only)) as container:
+        options = RunOptions(
+            settings.memory,
+            settings.cpus,
+            read_only=read_only,
+            network=network,
+            writable_bytes=settings.memory,
+            gpus=gpus,
+        )
+        with running_container(engine, image, options) as container:
             # Samples take a second to make: the model loads meanwhile.
             plan = planned() if planned else make_smoke_plan(settings, trial.samples, unpacked, trial.scope)
-            return run_smoke_test(container, plan, on_check)
+            return run_smoke_test(container, replace(plan, gpu=asks_for_gpu or gpus is not None), on_check)
 
     smoke = tried(read_only=True)
     if warning := writes_refused(smoke):
@@ -106,6 +119,11 @@ def smoke_test(
         again = tried(read_only=False)
         smoke = replace(again, checks=(warning, *again.checks))
     return _draw(replace(smoke, checks=(*told, *smoke.checks)), settings, trial, name)
+
+
+def wants_gpu(facts: ImageFacts | None) -> bool:
+    """Whether an image is of a model with `device_type: gpu`."""
+    return facts is not None and facts.labels.get(f"{LABEL_PREFIX}device-type") == "gpu"
 
 
 def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) -> Outcome:
@@ -134,22 +152,29 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     tell("starting the model")
     with local_model(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
-        smoke = run_smoke_test(server, plan, on_check)
+        tries_gpu = checked.config.device_type == "gpu" or settings.gpus not in ("auto", "none")
+        smoke = run_smoke_test(server, replace(plan, gpu=tries_gpu), on_check)
     return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
 
 
 @contextmanager
-def serve_image(image: str, settings: Settings, port: int) -> Iterator[RunningContainer]:
+def serve_image(image: str, settings: Settings, port: int, tell: Tell) -> Iterator[RunningContainer]:
     """A container that serves an image on a port of loopback, with the limits of the smoke test.
+
+    A model that wants a GPU runs without one where there is none, which is told.
 
     Raises:
         UnavailableError: no engine answers, it holds no such image, or the port is taken.
     """
-    from mdai_build.engine import RunOptions, connect, require_image, running_container
+    from mdai_build.engine import RunOptions, connect, gpu_request, require_image, running_container
 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
-    with running_container(engine, facts.id, RunOptions(memory=settings.memory, port=port)) as container:
+    asks_for_gpu = wants_gpu(facts)
+    options = RunOptions(memory=settings.memory, port=port, gpus=gpu_request(settings.gpus, asks_for_gpu))
+    with running_container(engine, facts.id, options) as container:
+        if asks_for_gpu and container.gpu_refused is not None:
+            tell(f"the model runs without a GPU: {container.gpu_refused}")
         yield container
 
 
@@ -175,7 +200,7 @@ def check_and_unpack(path: Path, settings: Settings, tell: Tell) -> tuple[Checke
     """
     tell("checking the bundle")
     checked = check_model(path, settings)
-    return checked, unpack_bundle(checked.bundle, settings.cache_folder / "bundles")
+    return checked, unpack(checked.bundle, settings)
 
 
 @contextmanager
@@ -193,7 +218,7 @@ def local_model(
     Raises:
         MdaiBuildError: the server cannot be started in that Python.
     """
-    from mdai_build.engine import find_python, install_server_packages, local_server
+    from mdai_build.engine import find_python, gpu_request, install_server_packages, local_server
 
     python = find_python(command)
     pins = resource("base_images", "server", f"py{python.version.replace('.', '')}.txt")
@@ -213,7 +238,8 @@ def local_model(
     def lay_out(folder: Path) -> None:
         _lay_out(unpacked, folder / "lib")
 
-    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo) as server:
+    gpus = gpu_request(settings.gpus, checked.config.device_type == "gpu")
+    with local_server(python, packages, runtime_folder(), lay_out, checked.config.env, port, echo, gpus) as server:
         yield server
 
 

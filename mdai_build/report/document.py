@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.report.text import clean, clean_line
 
 if TYPE_CHECKING:
-    from mdai_build.report.values import BakeReport, BuildReport
+    from mdai_build.report.values import BakeReport, BaseState, BuildReport
     from mdai_build.smoke.result import Answer, Check, SmokeResult
 
 FORMAT = 1
@@ -30,6 +31,7 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
         if image is None
         else {"reference": image.reference, "id": image.id, "size_bytes": image.size_bytes},
         "parent": {"reference": report.parent.reference, "why": report.parent.why},
+        "base": None if report.base is None else dataclasses.asdict(report.base),
         "stages": [
             {"name": stage.name, "seconds": round(stage.seconds, 3), "cached": stage.cached} for stage in report.stages
         ],
@@ -69,6 +71,15 @@ def bake_as_json(report: BakeReport) -> dict[str, Any]:
             for model in report.models
         ],
         "seconds_total": round(report.seconds_total, 3),
+    }
+
+
+def bases_as_json(states: Sequence[BaseState]) -> dict[str, Any]:
+    """Base images and where they are, as JSON-ready values. Sizes are bytes."""
+    return {
+        "format": FORMAT,
+        "exit_code": 0,
+        "bases": [{**dataclasses.asdict(state), "here": state.here} for state in states],
     }
 
 
@@ -172,6 +183,7 @@ def _smoke(smoke: SmokeResult) -> dict[str, Any]:
         "later_seconds": smoke.later_seconds,
         "peak_memory_bytes": smoke.peak_memory,
         "api_version": smoke.api_version,
+        "gpu": None if smoke.gpu is None else dataclasses.asdict(smoke.gpu),
     }
 
 

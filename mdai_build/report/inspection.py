@@ -173,6 +173,7 @@ def _facts(found: Inspection) -> list[tuple[str, str]]:
             ("by", f"mdai-build {built['version']}"),
             ("runs on", runs_on),
             ("parent", ": ".join(filter(None, (built.get("parent"), built.get("parent_why"))))),
+            ("", built.get("parent_digest") or built.get("parent_id") or "of unknown digest"),
         ]
     rows += [
         ("user", image.user or "root"),

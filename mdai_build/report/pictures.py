@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from mdai_build.report.outline import class_names
 from mdai_build.report.overlay import class_colour, draw_output
 from mdai_build.report.render import NotDrawableError, render
 from mdai_build.report.text import clean_line
@@ -58,17 +59,62 @@ def draw_pictures(smoke: SmokeResult, folder: Path) -> tuple[Path, ...]:
 
     Pictures of an earlier run in the same folder are removed; other files there are left alone.
     """
-    paths: list[Path] = []
+    drawer = Drawer(folder)
+    for answer in smoke.answers:
+        drawer.draw(answer)
+    return drawer.finish()
+
+
+class Drawer:
+    """Draws answers into a folder as they come. A folder that cannot be written to is a line in the log."""
+
+    def __init__(self, folder: Path) -> None:
+        """Pictures of an earlier run in the folder are removed; other files there are left alone."""
+        self._folder = folder
+        self._paths: list[Path] = []
+        self._number = 0
+        self._works = self._attempt(self._begin)
+
+    def draw(self, answer: Answer) -> None:
+        """Draws one more answer."""
+        self._number += 1
+        stem = f"{self._number:02d}-{_file_name(answer.request.name)}"
+        if self._works:
+            self._works = self._attempt(lambda: self._paths.extend(_draw_answer(answer, self._folder, stem)))
+
+    def finish(self) -> tuple[Path, ...]:
+        """The files that were made."""
+        if self._works:
+            self._attempt(self._note)
+        return tuple(self._paths)
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _remove_earlier(self._folder)
+
+    def _note(self) -> None:
+        (self._folder / MANIFEST).write_text(json.dumps([path.name for path in self._paths]), encoding="utf-8")
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except OSError as error:
+            _LOG.warning("pictures: cannot write to %s: %s", self._folder, error)
+            return False
+        return True
+
+
+def thumbnail(answer: Answer, side: int) -> Image.Image | None:
+    """A small picture of what an answer says of its first image that it says something of; None: it cannot be drawn."""
+    outputs = [(index, output) for index, output in enumerate(answer.outputs) if isinstance(output, Mapping)]
+    scenes = _scenes(answer, outputs)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_earlier(folder)
-        for number, answer in enumerate(smoke.answers, 1):
-            for path in _draw_answer(answer, folder, f"{number:02d}-{_file_name(answer.request.name)}"):
-                paths.append(path)
-        (folder / MANIFEST).write_text(json.dumps([path.name for path in paths]), encoding="utf-8")
-    except OSError as error:
-        _LOG.warning("pictures: cannot write to %s: %s", folder, error)
-    return tuple(paths)
+        picture, _ = _draw_frame(next((scene for scene in scenes if scene.outputs), scenes[0]))
+        picture.thumbnail((side, side))
+    except Exception as error:  # noqa: BLE001  # as below: this picture alone is lost
+        _LOG.info("pictures: no thumbnail: %s: %s", type(error).__name__, error)
+        return None
+    return picture
 
 
 def _remove_earlier(folder: Path) -> None:
@@ -134,7 +180,8 @@ def _scenes(answer: Answer, outputs: Sequence[tuple[int, Mapping[str, Any]]]) ->
     return chosen
 
 
-def _draw_scene(answer: Answer, scene: _Scene, extras: Mapping[int, Sequence[Image.Image]]) -> Image.Image:
+def _draw_frame(scene: _Scene) -> tuple[Image.Image, str]:
+    """The frame with its outputs drawn on it, and how it was made."""
     file = scene.file
     try:
         picture, how = render(file.shown_as or file.content, scene.frame)
@@ -146,6 +193,11 @@ def _draw_scene(answer: Answer, scene: _Scene, extras: Mapping[int, Sequence[Ima
             picture = draw_output(picture, output, file.rows, file.columns)
         except Exception as error:  # noqa: BLE001  # as above: this drawing alone is lost
             _LOG.warning("pictures: outputs[%d] was not drawn: %s: %s", index, type(error).__name__, error)
+    return picture, how
+
+
+def _draw_scene(answer: Answer, scene: _Scene, extras: Mapping[int, Sequence[Image.Image]]) -> Image.Image:
+    picture, how = _draw_frame(scene)
     thumbnails = [image for index, _ in scene.outputs for image in extras.get(index, ())][:_MOST_THUMBNAILS]
     height = max(picture.height, _SHORTEST_SIDE, _TEXT_HEIGHT + _height_of(thumbnails))
     sheet = Image.new("RGB", (picture.width + _PANEL_WIDTH, height), _GROUND)
@@ -195,7 +247,7 @@ def _draw_panel(
         draw.text((left, y), line, font=small, fill=_FAINT)
         y += _LINE
     y += 10
-    names = _class_names(answer)
+    names = class_names(answer.request)
     for place, (index, output) in enumerate(scene.outputs):
         lines = [part for text in _describe(index, output, names) for part in _wrapped(text, small, indent=26)]
         if y + _LINE * (len(lines) + 1) > bottom:
@@ -228,13 +280,6 @@ def _side_of(thumbnails: Sequence[Image.Image]) -> int:
 def _height_of(thumbnails: Sequence[Image.Image]) -> int:
     """What explanations and images take of the panel, with the line above them."""
     return (_side_of(thumbnails) + 8) * ((len(thumbnails) + 1) // 2) + _LINE if thumbnails else 0
-
-
-def _class_names(answer: Answer) -> dict[str, str]:
-    """The names of the user's own label classes; the ones made for synthetic samples say nothing."""
-    if not answer.request.own_labels:
-        return {}
-    return {str(entry["class_index"]): str(entry["label"].get("name", "")) for entry in answer.request.label_classes}
 
 
 def _describe(index: int, output: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:

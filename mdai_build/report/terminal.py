@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mdai_build.error_pages import PAGE, error_pages, number_of
 from mdai_build.errors import Location, MdaiBuildError, Problem
 from mdai_build.report.text import clean, clean_line, duration, size
 
 if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
+    from mdai_build.smoke.gpu import GpuResult
     from mdai_build.smoke.result import SmokeResult
 
 __all__ = ["clean", "print_checked", "print_failure", "print_problems", "print_report", "print_smoke"]
@@ -29,6 +31,7 @@ _PLAIN_WIDTH = 10_000
 _WIDEST = 120
 _LONGEST_SOURCE = 200
 _NARROWEST = 8
+_MOST_NUMBERS = 6
 _OTHER_COLUMNS = len("seconds") + len("warning") + 4 * 2
 
 
@@ -57,6 +60,7 @@ def print_failure(failure: MdaiBuildError) -> None:
     on = console(to_stderr=True)
     print_problems(failure.warnings, "warning", on)
     print_problems(failure.problems, "error", on)
+    print_where_to_read(on, (*failure.problems, *failure.warnings))
     count = len(failure.problems)
     on.print(Text(f"{failure.title}: {count} problem{'s' if count > 1 else ''}", style="bold red"))
 
@@ -64,6 +68,7 @@ def print_failure(failure: MdaiBuildError) -> None:
 def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> None:
     """Prints what `check` found about a bundle in which nothing is wrong."""
     print_problems(warnings, "warning")
+    print_where_to_read(console(to_stderr=True), warnings)
     on = console()
     config, parent = summary["config"], summary["parent"]
     device = str(config["device_type"])
@@ -81,7 +86,11 @@ def print_checked(summary: Mapping[str, Any], warnings: Sequence[Problem]) -> No
         *_override_rows(summary["overrides"]),
     ]
     print_facts(on, rows)
-    on.print(Text("nothing is wrong that can be seen without building it", style="green"))
+    if warnings:
+        count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+        on.print(Text(f"{count}; nothing else is wrong that can be seen without building it", style="yellow"))
+    else:
+        on.print(Text("nothing is wrong that can be seen without building it", style="green"))
 
 
 def print_report(report: BuildReport, to_stderr: bool = False) -> None:
@@ -98,6 +107,8 @@ def print_report(report: BuildReport, to_stderr: bool = False) -> None:
             ("pushed", f"{report.pushed.reference}{there}, {new} new layers in {duration(report.pushed.seconds)}")
         )
     rows.append(("parent", f"{report.parent.reference}: {report.parent.why}"))
+    if report.base is not None:
+        rows.append(("base", report.base.reference or report.base.why))
     rows += _override_rows(report.overrides)
     on.print()
     print_facts(on, rows)
@@ -156,12 +167,21 @@ def _print_smoke(on: Console, smoke: SmokeResult, pictures: Sequence[Path]) -> N
         ("later answers", smoke.later_seconds, duration),
         ("peak memory", smoke.peak_memory, size),
         ("API version", smoke.api_version, clean_line),
+        ("GPU", smoke.gpu, _gpu),
+        ("GPU memory", smoke.gpu.peak_bytes if smoke.gpu else None, size),
+        ("GPU use", smoke.gpu.utilisation if smoke.gpu else None, lambda percent: f"{percent} % at most"),
     ]
     # Each formatter takes what stands beside it, which a list of mixed rows cannot say.
     rows = [(name, show(value)) for name, value, show in measured if value is not None]  # type: ignore[operator]
     if pictures:
         rows.append(("pictures", f"{len(pictures)} in {pictures[0].parent}"))
     print_facts(on, rows)
+
+
+def _gpu(gpu: GpuResult) -> str:
+    if not gpu.tested:
+        return "not tested"
+    return f"{', '.join(gpu.devices) or 'none'}; driver {gpu.driver or '?'}, CUDA up to {gpu.cuda or '?'}"
 
 
 def _override_rows(overrides: Sequence[str]) -> list[tuple[str, str]]:
@@ -180,6 +200,17 @@ def _print_findings(on: Console, warnings: Sequence[Problem], smoke: SmokeResult
         on.print()
     print_problems(shown, "warning", on)
     print_problems(errors, "error", on)
+    print_where_to_read(on, (*errors, *shown))
+
+
+def print_where_to_read(on: Console, problems: Iterable[Problem]) -> None:
+    """Prints how to read more about the kinds of these problems, each once."""
+    numbers = dict.fromkeys(number_of(problem.code) for problem in problems if problem.code in error_pages())
+    if not numbers:
+        return
+    some = list(numbers)[:_MOST_NUMBERS]
+    line = f"more about {'these' if len(numbers) > 1 else 'this'}: mdai-build explain {' '.join(some)}"
+    on.print(Text(f"{line} ({PAGE})", style="dim"), soft_wrap=True)
 
 
 def table(*headings: str) -> Table:
@@ -205,7 +236,7 @@ def print_facts(on: Console, rows: Iterable[tuple[str, str]]) -> None:
 def _print_problem(on: Console, problem: Problem, heading: Heading) -> None:
     style = _STYLES[heading]
     first = Text(f"{heading}", style=style)
-    first.append(f"[{problem.code}]", style="dim")
+    first.append(f"[{number_of(problem.code)}]", style="dim")
     first.append(": ", style=style)
     first.append(_fold(on, clean(problem.what).strip(), len(first), "  "), style="bold")
     on.print(first, soft_wrap=True)
@@ -265,6 +296,11 @@ def _print_place(on: Console, where: Location, style: str) -> None:
         on.print(caret, soft_wrap=True)
 
 
+def clean_path(path: Path) -> str:
+    """A path as it can be shown."""
+    return clean_line(str(path))
+
+
 def clean_line_keeping_indent(source: str) -> str:
     """A source line as it is, with tabs as four spaces and nothing in it that a terminal obeys."""
     line = clean(source.rstrip("\r\n").expandtabs(4)).replace("\n", " ")
@@ -287,4 +323,6 @@ def _caret(where: Location, source: str) -> tuple[int, int] | None:
         start = source.find(last)
         if start >= 0:
             return start, max(1, len(last))
-    return None
+    # Nothing more is known than the line: all of it is meant.
+    text = source.strip()
+    return (source.index(text), len(text)) if text else None

@@ -30,11 +30,56 @@ class ParentReport:
 
 
 @dataclass(frozen=True)
+class BaseReport:
+    """The base images that stood in for stages of a build."""
+
+    reference: str | None
+    """For all up to the preinstalled packages; None: they were made inline."""
+    server: str | None
+    """For the server and the installer."""
+    why: str
+
+
+@dataclass(frozen=True)
+class BaseState:
+    """A base image, and where it is."""
+
+    combination: str
+    tag: str
+    parent: str
+    """Reference of the parent image."""
+    parent_here: bool
+    """Whether the engine holds that; the tag is then that of a base image on just this one."""
+    size_bytes: int | None
+    """As the engine holds it; None: it does not."""
+    server_tag: str
+    server_here: bool
+    in_registry: bool | None
+    """None where no registry was asked."""
+
+    @property
+    def here(self) -> bool:
+        """Whether the engine holds it and its server."""
+        return self.size_bytes is not None and self.server_here
+
+
+@dataclass(frozen=True)
 class StageReport:
     """One stage of the build: wall seconds, and whether the cache had it."""
 
     name: str
     seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of the build: when it ran, in wall seconds since the build began, and whether the cache had it."""
+
+    name: str
+    start: float | None
+    """None where it is not known; `end` is then how long it took."""
+    end: float
     cached: bool
 
 
@@ -70,6 +115,10 @@ class BuildReport:
     """What the requirements change in the preinstalled packages, a line each."""
     pushed: PushReport | None = None
     """None when no push was asked for."""
+    base: BaseReport | None = None
+    """None when nothing was built: the image was there already."""
+    steps: tuple[StepReport, ...] = ()
+    """As the builder timed them; empty where it did not tell."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ def _line(verdict: Verdict, known_warnings: int) -> Text:
     if verdict.samples:
         line.append(f"  {verdict.tried} of {verdict.samples} samples")
     if verdict.problems:
-        line.append(f"  {clean_line(verdict.problems[0].what)}")
+        first = verdict.problems[0]
+        place = f"{first.where}: " if first.where is not None and first.where.line is not None else ""
+        line.append(f"  {clean_line(f'{place}{first.what}')}")
     elif known_warnings:
         line.append(f"  ({known_warnings} warning{'s' if known_warnings > 1 else ''} as before)")
     if verdict.pictures:

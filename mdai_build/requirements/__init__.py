@@ -2,6 +2,7 @@
 
 from mdai_build.requirements.advice import DECIDING, advice
 from mdai_build.requirements.explain import Findings, explain_failure, not_looked_up
+from mdai_build.requirements.guess import Guess, guess_requirements
 from mdai_build.requirements.install import (
     CONSTRAINT_FILE,
     constraint_file,
@@ -36,14 +37,17 @@ from mdai_build.requirements.sources import (
     source_command,
     source_file,
 )
+from mdai_build.requirements.target import MACHINES
 
 __all__ = [
     "CONSTRAINT_FILE",
     "DECIDING",
     "LOCK_FILE",
+    "MACHINES",
     "RESOLVED_FILE",
     "SOURCE_FILE",
     "Findings",
+    "Guess",
     "Kind",
     "LockFacts",
     "Override",
@@ -56,6 +60,7 @@ __all__ = [
     "built_instead",
     "constraint_file",
     "explain_failure",
+    "guess_requirements",
     "install_file",
     "installer_arguments",
     "lock_arguments",

@@ -5,6 +5,7 @@ The knowledge is data: `base_images/advice.yaml`. Everything here is a warning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ from packaging.version import Version
 
 from mdai_build.config import ModelConfig
 from mdai_build.errors import Location, Problem
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.resolved import Resolved
@@ -26,18 +28,21 @@ DECIDING = ("numpy", "protobuf")
 _TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "intel-tensorflow")
 
 
-def advice(resolved: Resolved, requirements: Requirements, config: ModelConfig) -> tuple[Problem, ...]:
+def advice(
+    resolved: Resolved, requirements: Requirements, config: ModelConfig, cudnn: str | None = None
+) -> tuple[Problem, ...]:
     """Warnings about the versions that an installer would take.
 
     Args:
         resolved: everything that would be installed; empty where that is not known.
         requirements: of the bundle, to tell lines.
         config: of the bundle: its device and CUDA.
+        cudnn: major version of the parent image's cuDNN, where it is known.
     """
     found = (
         *_clashes(resolved),
         *_built_for_numpy_1(resolved),
-        *(_other_cuda(resolved, config) if config.device_type == "gpu" else _needless_cuda(resolved)),
+        *(_unseen_gpu(resolved, config, cudnn) if config.device_type == "gpu" else _needless_cuda(resolved)),
     )
     return tuple(refusal.at(_line_of(names, requirements)) for names, refusal in found)
 
@@ -80,8 +85,27 @@ def _built_for_numpy_1(resolved: Resolved) -> Iterator[Advice]:
         yield (("numpy", *(name for name, _, _ in old)), Refusal("numpy-2", what, next_step="write `numpy<2`"))
 
 
-def _other_cuda(resolved: Resolved, config: ModelConfig) -> Iterator[Advice]:
-    """Frameworks that would not see the GPU."""
+def _unseen_gpu(resolved: Resolved, config: ModelConfig, cudnn: str | None) -> Iterator[Advice]:
+    """Frameworks that would not see the GPU, or could do nothing with it."""
+    yield from _other_cuda(resolved, config, cudnn)
+    torch = resolved.version("torch")
+    facts = _known()["pytorch_cuda"]
+    if torch is None:
+        return
+    built = re.fullmatch(r"cu(\d+)(\d)", torch.local or "")
+    cuda = f"{built[1]}.{built[2]}" if built else None
+    if torch.local is None and _within(torch, facts["public"]["versions"]):
+        cuda = facts["public"]["cuda"]
+    if cuda is not None and Version(cuda) < Version("11"):
+        newest = support_matrix().gpu["10.1"].kernels.last
+        what = (
+            f"torch {torch} is a build for CUDA {cuda}, whatever the parent image has: its kernels end with Turing "
+            f"(sm_{newest.replace('.', '')}), and on Ampere (A100, A10) or newer it fails with `no kernel image`"
+        )
+        yield ("torch",), Refusal("torch-kernels", what, next_step=facts["next_step"])
+
+
+def _other_cuda(resolved: Resolved, config: ModelConfig, cudnn: str | None) -> Iterator[Advice]:
     name, version = _first(resolved, ("tensorflow", "tensorflow-gpu"))
     if version is not None and not any(package.name.startswith("nvidia-cudnn") for package in resolved.packages):
         for row in _known()["tensorflow_cuda"]:
@@ -95,6 +119,12 @@ def _other_cuda(resolved: Resolved, config: ModelConfig) -> Iterator[Advice]:
                     (name,),
                     Refusal("tensorflow-cuda", what, next_step=f"write `cuda_version:` {works} in config.yaml"),
                 )
+            elif _within(version, row["versions"]) and cudnn is not None and cudnn != row["cudnn"]:
+                what = f"{name} {version} loads cuDNN {row['cudnn']}; this parent image has {cudnn}: it runs on the CPU"
+                next_step = (
+                    "write `tensorflow[and-cuda]`, which brings its own (from 2.14 on), or build with --parent gcp"
+                )
+                yield (name,), Refusal("tensorflow-cudnn", what, next_step=next_step)
     torch = resolved.version("torch")
     if torch is not None and torch.local == "cpu":
         what = f"torch {torch} is a build without CUDA; this bundle asks for device_type gpu"

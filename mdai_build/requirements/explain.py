@@ -21,7 +21,6 @@ from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requir
 from mdai_build.requirements.preflight import FULL_VERSIONS
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
-from mdai_build.requirements.target import MACHINE
 
 _VERSIONED = r"(?P<name>[A-Za-z0-9][\w.-]*?)(?:\[[\w,.-]*\])?(?P<version>[=<>!~][^\s]*[^\s,])?"
 _TAGS = re.compile(
@@ -133,7 +132,9 @@ def _explain(said: str, output: str, requirements: Requirements, python: str) ->
         return Findings((_at(refusal, where, output),), without=(older["name"],))
     if platform := _NO_PLATFORM.search(said):
         where = _named(platform["name"], requirements) or lines
-        return Findings((_at(_other_system(platform, said), where, output),), without=(platform["name"],))
+        return Findings(
+            (_at(_other_system(platform, said, requirements.machine), where, output),), without=(platform["name"],)
+        )
     if len(lines) > 1:
         named = ", ".join(f"`{line.text}` ({line.file}:{line.line})" for line in lines)
         refusal = Refusal(
@@ -174,7 +175,7 @@ def _newer_than_all(said: str) -> re.Match[str] | None:
     return None
 
 
-def _other_system(platform: re.Match[str], said: str) -> Refusal:
+def _other_system(platform: re.Match[str], said: str, machine: str) -> Refusal:
     systems = _ONLY_SYSTEMS.search(said)
     names = re.findall(r"`(\w+)`", systems["systems"]) if systems else []
     if names and all(name.startswith("win") for name in names):
@@ -184,7 +185,7 @@ def _other_system(platform: re.Match[str], said: str) -> Refusal:
             next_step="take out the line; `pip freeze` on Windows writes it",
         )
     found = f"; it has some for {', '.join(names)}" if names else ""
-    return Refusal("no-wheel", f"{_spoken(platform)} has no wheel for Linux {MACHINE}{found}")
+    return Refusal("no-wheel", f"{_spoken(platform)} has no wheel for Linux {machine}{found}")
 
 
 def _no_package(name: str, said: str, requirements: Requirements, lines: Sequence[Requirement], output: str) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 
 from packaging.utils import (
@@ -196,11 +197,11 @@ def check_wheel_name(filename: str, target: Target) -> None:
     except (InvalidWheelFilename, ValueError):
         raise wheel_name_refusal(filename) from None
     # A newer C library alone may be there in the parent: the reader warns.
-    if target.fits(tags) or Target(target.python, 60).fits(tags):
+    if target.fits(tags) or replace(target, glibc_minor=60).fits(tags):
         return
     next_step = f"take or build the wheel for {target}"
     usable = [python for python in pythons_of(filename) if python in _BASE_IMAGE_PYTHONS]
-    if target.python and usable and Target(usable[-1], 60).fits(tags):
+    if target.python and usable and replace(target, python=usable[-1], glibc_minor=60).fits(tags):
         next_step += f", or set `base_image: py{usable[-1].replace('.', '')}`"
     raise Refusal(
         "wheel-tags",

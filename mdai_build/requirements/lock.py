@@ -29,8 +29,8 @@ from mdai_build.requirements.install import CONSTRAINT_FILE, constraint_file, in
 from mdai_build.requirements.model import LOCK_FILE, REQUIREMENTS_FILE, Kind, Requirements
 from mdai_build.requirements.preinstalled import preinstalled
 from mdai_build.requirements.refusal import Refusal
+from mdai_build.requirements.target import MACHINE
 
-PLATFORM = "x86_64-manylinux_2_28"
 _TITLE = f"# Every package that {REQUIREMENTS_FILE} comes down to, exactly. `mdai-build lock` writes this file.\n"
 _FACT = re.compile(r"# (made by|python|platform|requirements): (\S.*)")
 _PINNED = re.compile(r"([A-Za-z0-9][\w.-]*)==([^\s;\\]+)")
@@ -75,7 +75,7 @@ def requirements_digest(bundle: Bundle, requirements: Requirements) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def stale(facts: LockFacts, digest: str, python: str | None) -> Refusal | None:
+def stale(facts: LockFacts, digest: str, python: str | None, machine: str = MACHINE) -> Refusal | None:
     """Why a lock does not hold for the bundle as it is now."""
     if facts.requirements != digest:
         return Refusal("stale-lock", f"the lock was made from another {REQUIREMENTS_FILE}", next_step=RENEW)
@@ -83,7 +83,14 @@ def stale(facts: LockFacts, digest: str, python: str | None) -> Refusal | None:
         base_image = f"py{python.replace('.', '')}"
         what = f"the lock was made for Python {facts.python}; this bundle asks for {base_image}"
         return Refusal("stale-lock", what, next_step=RENEW)
+    if facts.platform != _platform(machine):
+        what = f"the lock was made for {facts.platform}; this image is for {_platform(machine)}"
+        return Refusal("stale-lock", what, next_step=f"{RENEW}, for the same --platform")
     return None
+
+
+def _platform(machine: str) -> str:
+    return f"{machine}-manylinux_2_28"
 
 
 def needs_building(requirements: Requirements) -> bool:
@@ -118,7 +125,7 @@ def lock_arguments(requirements: Requirements) -> tuple[str, ...]:
     return (
         *(
             "--python-platform",
-            PLATFORM,
+            _platform(requirements.machine),
             "--quiet",
             "--color",
             "never",
@@ -142,7 +149,7 @@ def lock_text(resolved: str, bundle: Bundle, requirements: Requirements, python:
     facts = (
         f"# made by: mdai-build {__version__}\n"
         f"# python: {python}\n"
-        f"# platform: {PLATFORM}\n"
+        f"# platform: {_platform(requirements.machine)}\n"
         f"# requirements: {requirements_digest(bundle, requirements)}\n"
     )
     options = "".join(f"{option}\n" for option in requirements.options if option not in _CHOOSING)

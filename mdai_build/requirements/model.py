@@ -73,6 +73,8 @@ class Requirements:
     warnings: tuple[Problem, ...] = ()
     lock: str | None = None
     """The lock that the lines come from: all that is installed, so that no dependency of theirs is looked for."""
+    machine: str = "x86_64"
+    """The processor that they are installed for, as wheels name it."""
 
     @property
     def needs_git(self) -> bool:

@@ -7,18 +7,17 @@ nothing is.
 
 from __future__ import annotations
 
-import ast
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from packaging.utils import canonicalize_name
 
-from mdai_build.bundle import Bundle, shown
+from mdai_build.bundle import Bundle, OwnCode, shown
 from mdai_build.bundle.layout import ENTRY_POINT
-from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.errors import Location, Problem
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
+from mdai_build.requirements.preinstalled import preinstalled
 
 # Packages whose module is called otherwise. OpenCV's other package needs libraries of a desktop.
 _OTHERWISE: Mapping[str, str] = MappingProxyType(
@@ -69,6 +68,18 @@ _TOLD = frozenset(
         *("requests", "scipy", "skimage", "sklearn", "tensorflow", "timm", "torch", "torchvision", "tqdm", "yaml"),
     }
 )
+# Modules that come along with the packages above or with what is preinstalled, under names that do not say so.
+_ALONG = frozenset(
+    {
+        *("absl", "astunparse", "certifi", "charset_normalizer", "coloredlogs", "contourpy", "cycler", "dateutil"),
+        *("filelock", "flatbuffers", "fsspec", "functorch", "gast", "google", "huggingface_hub", "idna", "imageio"),
+        *("jinja2", "keras", "kiwisolver", "lazy_loader", "libjpeg", "markdown", "markupsafe", "mpl_toolkits"),
+        *("mpmath", "networkx", "openjpeg", "opt_einsum", "packaging", "pip", "pkg_resources", "pylab", "pyparsing"),
+        *("pytz", "pywt", "rich", "rle", "safetensors", "setuptools", "six", "sympy", "tensorboard", "termcolor"),
+        *("threadpoolctl", "tifffile", "torchgen", "triton", "typing_extensions", "tzdata", "urllib3", "wheel"),
+        *("werkzeug", "wrapt", "yaml"),
+    }
+)
 
 
 def package_of(module: str) -> str:
@@ -89,16 +100,28 @@ def missing_imports(bundle: Bundle, requirements: Requirements, python: str | No
         return ()
     there = {module for package in known for module in _BROUGHT[package]}
     there |= {module for module in _TOLD if canonicalize_name(package_of(module)) in known}
+    installed = {*known, *(canonicalize_name(pin.name) for pin in preinstalled(python))}
     problems = []
     for module, (path, line, source) in _imports(bundle).items():
+        where = Location(path, line, source.find(module) + 1 or None, source=source)
         if module in _TOLD and module not in there:
             problems.append(
                 Problem(
                     "requirements.missing-import",
                     f"`{module}` is imported, and nothing in requirements.txt brings it",
-                    Location(path, line, source.find(module) + 1 or None, source=source),
+                    where,
                     next_step=f"add a line `{package_of(module)}` to {REQUIREMENTS_FILE}, at the version that you "
                     f"trained with",
+                )
+            )
+        elif module not in _TOLD | _ALONG and canonicalize_name(package_of(module)) not in installed:
+            problems.append(
+                Problem(
+                    "requirements.missing-module",
+                    f"`{module}` is imported; the bundle has no file of that name, and nothing in requirements.txt has",
+                    where,
+                    next_step=f"if it is code of your own, put it into the model's folder; if it is a package, add a "
+                    f"line `{package_of(module)}` to {REQUIREMENTS_FILE}, at the version that you trained with",
                 )
             )
     return tuple(problems)
@@ -106,38 +129,12 @@ def missing_imports(bundle: Bundle, requirements: Requirements, python: str | No
 
 def _imports(bundle: Bundle) -> dict[str, tuple[str, int, str]]:
     """The modules that the entry point and what it imports of the bundle import, and where each is first."""
-    own: dict[str, list[str]] = {}
-    for member in bundle.members:
-        own.setdefault(member.path.rpartition("/")[2], []).append(member.path)
-    folders = {part for member in bundle.members for part in member.path.split("/")[:-1]}
+    own = OwnCode(bundle)
     found: dict[str, tuple[str, int, str]] = {}
-    waiting, seen = [ENTRY_POINT], {ENTRY_POINT}
-    while waiting:
-        path = waiting.pop()
-        try:
-            text = bundle.read_text(path)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(text)
-        except (BundleError, SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # told elsewhere, or never imported
-        lines = text.splitlines()
-        for name, number in _imported(tree.body):
-            files = own.get(f"{name}.py", [])
-            # Of several with one name it is not known here which is meant.
-            if len(files) == 1 and files[0] not in seen:
-                seen.add(files[0])
-                waiting.append(files[0])
-            if not files and name not in folders and name not in sys.stdlib_module_names:
+    for module in own.modules():
+        lines = module.source.text.splitlines()
+        for name, number in module.imports:
+            if not own.has(name) and name not in sys.stdlib_module_names:
                 source = lines[number - 1] if number <= len(lines) else ""
-                found.setdefault(name, (path, number, shown(source)))
+                found.setdefault(name, (module.source.file, number, shown(source)))
     return found
-
-
-def _imported(body: list[ast.stmt]) -> Iterator[tuple[str, int]]:
-    """The top-level names that these statements import whenever they run: none of `if` and `try`, nor of functions."""
-    for node in body:
-        if isinstance(node, ast.Import):
-            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0], node.lineno

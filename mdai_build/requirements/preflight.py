@@ -14,7 +14,7 @@ from pathlib import Path
 from mdai_build.requirements.install import CONSTRAINT_FILE, constraint_file, install_file
 from mdai_build.requirements.model import Requirement, Requirements
 from mdai_build.requirements.preinstalled import preinstalled
-from mdai_build.requirements.target import MACHINE, Target, newer_glibc
+from mdai_build.requirements.target import Target, newer_glibc
 
 RESOLVED_FILE = "_resolved.txt"
 """What uv writes: exact versions of everything, for `parse_resolved`."""
@@ -40,7 +40,7 @@ def preflight_file(requirements: Requirements, python: str | None = None) -> str
     That are source packages, and wheels for a newer C library than every parent has: one parent may have it.
     `--no-binary` goes too: what a package needs is asked of its wheel, whatever it is installed from.
     """
-    target = Target(python)
+    target = Target(python, machine=requirements.machine)
     kept = tuple(
         line
         for line in requirements.lines
@@ -102,7 +102,12 @@ def preflight_command(requirements: Requirements, python: str, uv: Path, interpr
     return [
         *(str(uv), "pip", "compile", "--verbose", "--config-file", CONFIG_FILE, "--color", "never"),
         *("--no-header", "--no-annotate", "--no-build", "--no-python-downloads", "--python", str(interpreter)),
-        *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{MACHINE}-manylinux_2_28"),
+        *(
+            "--python-version",
+            FULL_VERSIONS.get(python, python),
+            "--python-platform",
+            f"{requirements.machine}-manylinux_2_28",
+        ),
         *(("--pre",) if "--pre" in requirements.options else ()),
         *("--constraints", _KEPT, "--excludes", _EXCLUDED, "--output-file", RESOLVED_FILE, _FILE),
     ]

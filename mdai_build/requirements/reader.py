@@ -15,6 +15,7 @@ from mdai_build.errors import Location, Problem, RequirementsError
 from mdai_build.requirements import hints
 from mdai_build.requirements.forms import Forms
 from mdai_build.requirements.install import is_pinned
+from mdai_build.requirements.knowledge import first_version
 from mdai_build.requirements.lines import LogicalLine, build_option, decode, logical_lines
 from mdai_build.requirements.local import LocalFiles
 from mdai_build.requirements.lock import (
@@ -30,7 +31,7 @@ from mdai_build.requirements.options import Options
 from mdai_build.requirements.preinstalled import find_overrides
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
-from mdai_build.requirements.target import Target, newer_glibc
+from mdai_build.requirements.target import MACHINE, Target, newer_glibc
 
 MOST_LINES = 5_000
 """In all files together: above what any tool writes, and read in seconds."""
@@ -38,7 +39,9 @@ MOST_DEEP = 20
 """Of includes within includes."""
 
 
-def read_requirements(bundle: Bundle, python: str | None, *, heed_lock: bool = True) -> Requirements:
+def read_requirements(
+    bundle: Bundle, python: str | None, *, heed_lock: bool = True, machine: str = MACHINE
+) -> Requirements:
     """Read what the bundle asks to have installed.
 
     Args:
@@ -46,30 +49,31 @@ def read_requirements(bundle: Bundle, python: str | None, *, heed_lock: bool = T
         python: of the image, such as "3.10"; None where the parent image decides, and then neither the Python of
             local wheels nor markers are judged.
         heed_lock: whether the bundle's `.mdai/requirements.lock`, if it has one, decides what is installed.
+        machine: the processor of the image, as wheels name it.
 
     Raises:
         RequirementsError: with every line that cannot be installed, or the lock is of other requirements.
         BundleError: a file cannot be read from the archive.
     """
-    requirements = _read_written(bundle, python)
+    requirements = _read_written(bundle, Target(python, machine=machine))
     if not heed_lock or not bundle.has(LOCK_FILE):
         return requirements
     text = bundle.read_text(LOCK_FILE)
     facts = lock_facts(text)
     if facts is None:
         return replace(requirements, warnings=(*requirements.warnings, _FOREIGN_LOCK.at(Location(LOCK_FILE))))
-    if refusal := stale(facts, requirements_digest(bundle, requirements), python):
+    if refusal := stale(facts, requirements_digest(bundle, requirements), python, machine):
         raise RequirementsError(refusal.at(Location(LOCK_FILE)), warnings=requirements.warnings)
-    return locked(requirements, read_lock(bundle, text, python))
+    return locked(requirements, read_lock(bundle, text, python, machine))
 
 
-def read_lock(bundle: Bundle, text: str, python: str | None) -> Requirements:
+def read_lock(bundle: Bundle, text: str, python: str | None, machine: str = MACHINE) -> Requirements:
     """The lines of a lock's text, checked like those of any requirements file.
 
     Raises:
         RequirementsError: with every line that cannot be installed or has no hash.
     """
-    reading = _Reading(bundle, Target(python))
+    reading = _Reading(bundle, Target(python, machine=machine))
     reading.read_text(text, LOCK_FILE, constraint=False, above=())
     found = reading.result(lock=True)
     problems = [_NO_HASH.at(where) for where in without_hash(found)]
@@ -78,10 +82,10 @@ def read_lock(bundle: Bundle, text: str, python: str | None) -> Requirements:
     return found
 
 
-def _read_written(bundle: Bundle, python: str | None) -> Requirements:
+def _read_written(bundle: Bundle, target: Target) -> Requirements:
     if not bundle.has(REQUIREMENTS_FILE):
-        return Requirements(warnings=(_no_file(bundle),))
-    reading = _Reading(bundle, Target(python))
+        return Requirements(warnings=(_no_file(bundle),), machine=target.machine)
+    reading = _Reading(bundle, target)
     reading.read(REQUIREMENTS_FILE, constraint=False, above=())
     return reading.result()
 
@@ -147,6 +151,7 @@ class _Reading:
             sources=sources,
             overrides=find_overrides(self._lines, self._target.python),
             warnings=tuple(self._warnings),
+            machine=self._target.machine,
         )
 
     def _take(self, line: LogicalLine, file: str, constraint: bool, above: tuple[str, ...]) -> None:
@@ -288,10 +293,12 @@ class _Reading:
 
     def _local_versions(self) -> None:
         """`torch==1.7.1+cu101`: the public index has no version with a `+` (PEP 440, local version identifiers)."""
-        if any(not option.startswith("--no-") for option in self._options.lines if " " in option):
-            return
+        has_page = any(not option.startswith("--no-") for option in self._options.lines if " " in option)
         for line in self._lines:
             if line.kind != "index" or not line.applies or not is_pinned(line) or "+" not in line.specifier:
+                continue
+            self._too_old_for_python(line)
+            if has_page:
                 continue
             page = "https://download.pytorch.org/whl/torch_stable.html"
             pytorch = line.name in ("torch", "torchvision", "torchaudio")
@@ -303,6 +310,22 @@ class _Reading:
                 ),
                 Location(line.file, line.line, source=line.text),
             )
+
+    def _too_old_for_python(self, line: Requirement) -> None:
+        """`torch==1.6.0+cu101` on Python 3.9: PyTorch's own page has a version's builds for the Pythons of its time."""
+        python = self._target.python
+        first = first_version(line.name or "", python) if python else None
+        version = line.specifier.lstrip("= ").partition("+")[0]
+        if first is None or python is None or Version(version) >= Version(first):
+            return
+        self._warn(
+            Refusal(
+                "too-old-for-python",
+                f"there is no build of {line.name} {version} for Python {python}: {first} is the first that has one",
+                next_step=f"take {first} or newer, or the base_image of an older Python",
+            ),
+            Location(line.file, line.line, source=line.text),
+        )
 
     def _warn_glibc(self, path: str, where: Location) -> None:
         minor = newer_glibc(posixpath.basename(path), self._target)
@@ -381,7 +404,7 @@ def _no_file(bundle: Bundle) -> Problem:
     if near:
         advice = f"rename `{shown(beside[near[0]])}` to `requirements.txt`"
     elif texts:
-        advice = f"move `{shown(texts[0])}` there"
+        advice = f"move `{shown(texts[0])}` into .mdai/"
     return Refusal(
         "no-file",
         "the bundle has no requirements.txt in `.mdai`: it gets the preinstalled packages alone",

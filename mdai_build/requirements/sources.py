@@ -66,7 +66,7 @@ def source_file(requirements: Requirements, name: str, version: str, bound: str)
     return "".join(f"{line}\n" for line in (*options, newer))
 
 
-def source_command(python: str, uv: Path, interpreter: Path) -> list[str]:
+def source_command(python: str, uv: Path, interpreter: Path, machine: str = MACHINE) -> list[str]:
     """The command that resolves `source_file` from what an earlier run has cached, and fetches nothing.
 
     It succeeds where a newer version is for this Python; with `--no-build` only where it has a wheel, too.
@@ -74,7 +74,7 @@ def source_command(python: str, uv: Path, interpreter: Path) -> list[str]:
     return [
         *(str(uv), "pip", "compile", "--offline", "--quiet", "--config-file", CONFIG_FILE, "--color", "never"),
         *("--no-deps", "--prerelease", "disallow", "--no-python-downloads", "--python", str(interpreter)),
-        *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{MACHINE}-manylinux_2_28"),
+        *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{machine}-manylinux_2_28"),
         SOURCE_FILE,
     ]
 

@@ -1,16 +1,22 @@
-"""The machine that requirements are installed on: its Python, Linux x86_64, and which wheels and markers fit it."""
+"""The machine that requirements are installed on: its Python and processor, and which wheels and markers fit it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
+from mdai_build.matrix import Platform
+
 MACHINE = "x86_64"
+MACHINES: Mapping[Platform, str] = MappingProxyType({"linux/amd64": MACHINE, "linux/arm64": "aarch64"})
+"""What an image's architecture is called in a wheel's tags (PEP 425) and by `platform.machine()`."""
 # What only the running interpreter or kernel could tell; a marker over these is left to the installer.
 _UNKNOWN_VARIABLES = re.compile(r"\b(?:python_full_version|implementation_version|platform_(?:release|version))\b")
 _SYSTEMS = (
@@ -29,9 +35,10 @@ class Target:
     python: str | None
     glibc_minor: int = 28
     """The C library's version is 2.this; 28 is the oldest among the parents."""
+    machine: str = MACHINE
 
     def __str__(self) -> str:
-        return f"Python {self.python} on Linux {MACHINE}" if self.python else f"Linux {MACHINE}"
+        return f"Python {self.python} on Linux {self.machine}" if self.python else f"Linux {self.machine}"
 
     def applies(self, marker: Marker | None) -> bool:
         """Whether a line with this marker is installed; True where only the installer can tell."""
@@ -40,7 +47,7 @@ class Target:
         environment = {
             "implementation_name": "cpython",
             "os_name": "posix",
-            "platform_machine": MACHINE,
+            "platform_machine": self.machine,
             "platform_python_implementation": "CPython",
             "platform_system": "Linux",
             "python_version": self.python,
@@ -55,7 +62,7 @@ class Target:
     def fits(self, tags: frozenset[Tag]) -> bool:
         """Whether a wheel with these tags (PEP 425) can be installed."""
         if self.python is None:
-            platforms = set(_platforms(self.glibc_minor))
+            platforms = set(_platforms(self.glibc_minor, self.machine))
             return any(tag.platform in platforms for tag in tags)
         return not tags.isdisjoint(self._tags)
 
@@ -66,7 +73,7 @@ class Target:
         interpreter = f"cp{major}{minor}"
         # Given by hand: left out, the library would take the flags of the interpreter that runs this program.
         abi = interpreter + ("m" if (major, minor) < (3, 8) else "")
-        platforms = _platforms(self.glibc_minor)
+        platforms = _platforms(self.glibc_minor, self.machine)
         return frozenset(
             (
                 *cpython_tags((major, minor), abis=[abi], platforms=platforms),
@@ -75,10 +82,10 @@ class Target:
         )
 
 
-def _platforms(glibc_minor: int) -> list[str]:
+def _platforms(glibc_minor: int, machine: str) -> list[str]:
     """Linux platform tags, PEP 600 and its forerunners, with `any` for pure wheels."""
-    perennial = [f"manylinux_2_{minor}_{MACHINE}" for minor in range(5, glibc_minor + 1)]
-    named = [f"{name}_{MACHINE}" for name in ("manylinux1", "manylinux2010", "manylinux2014", "linux")]
+    perennial = [f"manylinux_2_{minor}_{machine}" for minor in range(5, glibc_minor + 1)]
+    named = [f"{name}_{machine}" for name in ("manylinux1", "manylinux2010", "manylinux2014", "linux")]
     return [*perennial, *named, "any"]
 
 
@@ -88,7 +95,7 @@ def newer_glibc(filename: str, target: Target) -> int | None:
     if target.fits(tags):
         return None
     for minor in range(target.glibc_minor + 1, 60):
-        if Target(target.python, minor).fits(tags):
+        if replace(target, glibc_minor=minor).fits(tags):
             return minor
     return None
 

@@ -1,4 +1,4 @@
-"""Starts the server, or with ``worker FD`` the worker: ``python -I -S .../__main__.py``.
+"""Starts the server: ``python -I -S .../__main__.py``; with ``worker FD`` the worker, with ``gpu`` a look at the GPUs.
 
 The folder is loaded under one name wherever it lies and whatever it is called, without a place on ``sys.path``: neither
 the model nor the server can import a module of the other by accident.
@@ -28,5 +28,7 @@ if __name__ == "__main__":
     load_runtime()
     if sys.argv[1:2] == ["worker"]:
         importlib.import_module(NAME + ".worker").main(int(sys.argv[2]))
+    elif sys.argv[1:2] == ["gpu"]:
+        sys.exit(importlib.import_module(NAME + ".gpu").main(sys.argv[2:]))
     else:
         sys.exit(importlib.import_module(NAME + ".server").main())

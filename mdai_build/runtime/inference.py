@@ -17,6 +17,8 @@ from .status import Status
 from .supervisor import FAILED, Answer, Job, Supervisor
 
 _MSGPACK = "application/msgpack"
+_MEASURE = "mdai-measure"
+"""A request with this header is told, beside the seconds of each step, the bytes of memory that it took."""
 _AT_MOST = "at most half of the container's memory"
 _RETRY_SECONDS = 5
 _DISCARD_SECONDS = 10.0
@@ -115,7 +117,7 @@ class Inference:
             body = memory_file("request")
         except OSError as error:
             raise Refusal(503, f"No memory file can be made: {error}.\n", retry=True) from None
-        job = Job(self._identity, body)
+        job = Job(self._identity, body, measure=bool(self._headers.get(_MEASURE)))
         try:
             await self._read_body(body)
             if self._server.supervisor.waiting >= self._server.settings.queue_limit:
@@ -199,7 +201,7 @@ class Inference:
     async def _reply(self, answer: Answer) -> str:
         headers = {"x-request-id": self._identity}
         if answer.seconds:
-            headers["server-timing"] = _server_timing(answer.seconds)
+            headers["server-timing"] = _server_timing(answer)
         if answer.fd is None:
             self._server.status.note_error(self._identity, answer.text)
             status = 503 if answer.step == "shutdown" else 500
@@ -266,9 +268,15 @@ class Inference:
         )
 
 
-def _server_timing(seconds: dict[str, float]) -> str:
-    """The worker's time by step, as the Server-Timing header has it: in milliseconds."""
-    return ", ".join(f"{step};dur={1000 * value:.3f}" for step, value in seconds.items())
+def _server_timing(answer: Answer) -> str:
+    """The worker's time by step, as the Server-Timing header has it: in milliseconds; and bytes, where measured."""
+    entries = []
+    for step, value in answer.seconds.items():
+        entry = f"{step};dur={1000 * value:.3f}"
+        for name, steps in answer.measured.items():
+            entry += f";{name}={steps[step]}" if step in steps else ""
+        entries.append(entry)
+    return ", ".join(entries)
 
 
 def _too_many(waiting: int) -> Refusal:

@@ -72,10 +72,25 @@ class Status:
             "worker_pid": supervisor.worker_pid,
             "worker_restarts": max(0, supervisor.restarts),
             "worker_peak_bytes": supervisor.peak_bytes,
+            "gpu": self._gpu(),
             "python_version": platform.python_version(),
             "api_version": API_VERSION,
         }
         return json.dumps(content, indent=2).encode("ascii") + b"\n"
+
+    def _gpu(self) -> dict[str, Any] | None:
+        """What is known of the GPUs: in use before and while predicting, all devices and processes; of the model alone,
+        whether it computes there, and with what. None where there are none.
+        """
+        told, meter = self._supervisor.gpu, self._supervisor.meter
+        if not isinstance(told, dict):
+            return None
+        return {
+            **told,
+            "bytes_before": meter.before.used_bytes if meter.before else None,
+            "peak_bytes": meter.peak.used_bytes if meter.peak else None,
+            "peak_utilisation": meter.peak.utilisation if meter.peak else None,
+        }
 
     def as_metrics(self) -> bytes:
         return "\n".join([*self._metrics(), ""]).encode("ascii")
@@ -109,6 +124,9 @@ class Status:
         ):
             yield from _family(name, kind, text)
             yield f"{name} {value}"
+        if supervisor.meter.peak is not None:
+            yield from _family("mdai_gpu_peak_bytes", "gauge", "most GPU memory in use while the model predicted")
+            yield f"mdai_gpu_peak_bytes {supervisor.meter.peak.used_bytes}"
 
 
 def _family(name: str, kind: str, text: str) -> Iterator[str]:

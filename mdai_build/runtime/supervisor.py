@@ -9,6 +9,7 @@ import time
 from typing import Any, NamedTuple
 
 from .channel import Message
+from .cuda import Meter
 from .log import Log
 from .memory import close_file, size_of, text_of
 from .process import WorkerLost, WorkerProcess
@@ -17,6 +18,8 @@ from .settings import Settings
 
 STARTING, READY, BUSY, FAILED = "starting", "ready", "busy", "failed"
 STEPS = ("decode", "predict", "check", "encode")
+MEASURES = ("peak", "gpu")
+"""Of memory, in bytes, by step; told of a request that asked to be measured."""
 # What the worker may say of a request: it is done, or which step failed.
 _OUTCOMES = ("done", "request", "outputs", *STEPS)
 _IDLE_DEATHS = 3
@@ -30,7 +33,8 @@ _LEAVE_SECONDS = 2.0
 class Answer(NamedTuple):
     """What became of a request: ``step`` is ``done``, or the step that failed with ``text`` telling why.
 
-    A done answer lies in the file ``fd``, which the receiver closes. ``seconds`` is by step.
+    A done answer lies in the file ``fd``, which the receiver closes. ``seconds`` is by step; ``measured`` by measure
+    and step.
     """
 
     step: str
@@ -38,13 +42,15 @@ class Answer(NamedTuple):
     fd: int | None
     size: int
     seconds: dict[str, float]
+    measured: dict[str, dict[str, int]]
 
 
 class Job:
     """A request that waits for its turn: its body in a memory file, and where the answer will be."""
 
-    def __init__(self, identity: str, body: int) -> None:
+    def __init__(self, identity: str, body: int, measure: bool = False) -> None:
         self.identity = identity
+        self.measure = measure
         self.body: int | None = body
         self.created = time.monotonic()
         self.started: float | None = None
@@ -83,6 +89,9 @@ class Supervisor:
         self.load_seconds: float | None = None
         self.restarts = -1
         self.peak_bytes = 0
+        self.meter = Meter()
+        self.gpu: Any = None
+        """What the worker told last of its use of GPUs; None where there are none."""
 
     @property
     def waiting(self) -> int:
@@ -169,7 +178,11 @@ class Supervisor:
                 return
             self.state, self._current = BUSY, job
             job.started = time.monotonic()
-            survives = await self._serve(worker, job)
+            self.meter.begin()
+            try:
+                survives = await self._serve(worker, job)
+            finally:
+                self.meter.end()
             self._current = None
             if not survives:
                 return
@@ -188,6 +201,7 @@ class Supervisor:
             await worker.abort()
             return await self._with_output(f"The model did not load within {limit:g} s (MDAI_LOAD_TIMEOUT).", worker)
         if message.content.get("event") == "loaded":
+            self.gpu = message.content.get("gpu")
             message.close()
             return None
         if message.fd is None:
@@ -245,7 +259,7 @@ class Supervisor:
         limit = self._settings.predict_timeout
         worker.forget_output()
         try:
-            worker.send({"id": job.identity}, job.body)
+            worker.send({"id": job.identity, "measure": job.measure}, job.body)
         except WorkerLost as lost:
             # The worker has not seen this request, so the next one may.
             self._jobs.appendleft(job)
@@ -283,13 +297,14 @@ class Supervisor:
             return False
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             self.peak_bytes = max(self.peak_bytes, int(content.get("peak_bytes", 0)))
-        times = _times(seconds)
+        self.gpu = content.get("gpu")
+        times, measured = _times(seconds), _measured(content.get("measured"))
         if step == "done":
-            job.finish(Answer(step, "", message.fd, size_of(message.fd), times))
+            job.finish(Answer(step, "", message.fd, size_of(message.fd), times, measured))
             return True
         text = text_of(message.fd)
         message.close()
-        job.finish(Answer(step, text, None, 0, times))
+        job.finish(Answer(step, text, None, 0, times, measured))
         if content.get("leaves"):
             self.state, self.reason = STARTING, "the model ended its process; it is being loaded again"
             await worker.leave(_LEAVE_SECONDS)
@@ -302,7 +317,7 @@ class Supervisor:
 
 
 def _failure(step: str, text: str) -> Answer:
-    return Answer(step, text, None, 0, {})
+    return Answer(step, text, None, 0, {}, {})
 
 
 def _times(said: Any) -> dict[str, float]:
@@ -310,3 +325,13 @@ def _times(said: Any) -> dict[str, float]:
     if not isinstance(said, dict):
         return {}
     return {step: said[step] for step in STEPS if isinstance(said.get(step), float)}
+
+
+def _measured(said: Any) -> dict[str, dict[str, int]]:
+    """The bytes by measure and step that a worker told, as far as they are such."""
+    if not isinstance(said, dict):
+        return {}
+    found = {name: said[name] for name in MEASURES if isinstance(said.get(name), dict)}
+    return {
+        name: {step: steps[step] for step in STEPS if isinstance(steps.get(step), int)} for name, steps in found.items()
+    }

@@ -13,9 +13,10 @@ import time
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import contract, model, processes
+from . import contract, gpu, model, processes
 from .channel import Channel, ChannelError
 from .encode import encode
+from .measure import MeasuredSteps, Steps
 from .memory import memory_file, size_of, write_all
 from .settings import Settings, read_settings
 from .values import SmallRows
@@ -86,19 +87,19 @@ class _Worker:
             self._send({"event": "failed"}, _text_file(model.explain("The model failed to load", error)))
             return
         self._leave_if_forked()
-        self._send({"event": "loaded", "seconds": time.perf_counter() - started})
+        self._send({"event": "loaded", "seconds": time.perf_counter() - started, "gpu": gpu.usage()})
         while True:
             message = self._channel.receive()
             if message is None:
                 return
             assert message.fd is not None
-            self._answer(message.content["id"], message.fd, predict)
+            steps = MeasuredSteps() if message.content.get("measure") else Steps()
+            self._answer(message.content["id"], message.fd, predict, steps)
 
-    def _answer(self, identity: str, body: int, predict: Any) -> None:
-        seconds: dict[str, float] = {}
+    def _answer(self, identity: str, body: int, predict: Any, steps: Steps) -> None:
         leave: SystemExit | None = None
         try:
-            answer = self._predict(body, predict, seconds)
+            answer = self._predict(body, predict, steps)
             reply: dict[str, Any] = {"event": "answer", "id": identity, "step": "done"}
         except _Failure as failure:
             leave = failure.__cause__ if isinstance(failure.__cause__, SystemExit) else None
@@ -106,28 +107,25 @@ class _Worker:
             reply = {"event": "answer", "id": identity, "step": failure.step}
         self._leave_if_forked()
         reply["leaves"] = leave is not None
-        reply["seconds"] = seconds
+        reply["seconds"] = steps.seconds
+        reply["gpu"] = gpu.usage()
         reply["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if isinstance(steps, MeasuredSteps):
+            reply["measured"] = {"peak": steps.peak_bytes, "gpu": steps.gpu_bytes}
+            reply["peak_bytes"] = max([reply["peak_bytes"], *steps.peak_bytes.values()])
         self._send(reply, answer)
         if leave is not None:
             # The model asked for the process to end; it is taken at its word once the client has its answer.
             sys.exit(leave.code)
 
-    def _predict(self, body: int, predict: Any, seconds: dict[str, float]) -> int:
+    def _predict(self, body: int, predict: Any, steps: Steps) -> int:
         """The answer in a memory file; raises _Failure."""
-        data = self._timed(seconds, "decode", self._decode, body)
-        outputs = self._timed(seconds, "predict", self._run_model, predict, data)
+        data = steps.run("decode", self._decode, body)
+        outputs = steps.run("predict", self._run_model, predict, data)
         del data
-        small_rows = self._timed(seconds, "check", self._check, outputs)
-        answer = self._timed(seconds, "encode", self._encode, outputs, small_rows)
+        small_rows = steps.run("check", self._check, outputs)
+        answer = steps.run("encode", self._encode, outputs, small_rows)
         return int(answer)
-
-    def _timed(self, seconds: dict[str, float], step: str, action: Any, *arguments: Any) -> Any:
-        started = time.perf_counter()
-        try:
-            return action(*arguments)
-        finally:
-            seconds[step] = time.perf_counter() - started
 
     def _decode(self, body: int) -> Any:
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mdai_build.errors import Location, Problem
+from mdai_build.smoke.failures import output_hint
 from mdai_build.smoke.request import JPEG, PNG, InputFile, SmokeRequest
 
 _MOST_PROBLEMS = 20
@@ -63,7 +64,8 @@ def check_answer(request: SmokeRequest, outputs: Any) -> Findings:
                     what=f"{violation.path}: {violation.message}"
                     + (f", found {violation.value}" if violation.value else ""),
                     where=Location(file=f"sample {request.name}", key=violation.path),
-                    next_step="correct what `predict` returns in mdai_deploy.py",
+                    next_step=output_hint(f"{violation.path}: {violation.message}, found {violation.value}")
+                    or "correct what `predict` returns in mdai_deploy.py",
                 )
                 for violation in violations
             )

@@ -16,9 +16,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from mdai_build.smoke.request import RequestBody
 
 MAX_ANSWER_BYTES = 256 * 1024**2
 MAX_PAGE_BYTES = 1024**2
@@ -26,6 +30,7 @@ MAX_PAGE_BYTES = 1024**2
 _NO_HEADERS: Mapping[str, str] = {}
 _CONNECT_SECONDS = 5.0
 _LONGEST_WORD = 100
+_LONGEST_TIMING = 4096
 _CHUNK = 1024 * 1024
 
 
@@ -51,6 +56,8 @@ class Reply:
     seconds: float = 0.0
     failure: str = ""
     """The step that our server says has failed (header `mdai-failure`); empty from others."""
+    timing: str = ""
+    """What our server says that the steps took (header `server-timing`); empty from others."""
 
     @property
     def text(self) -> str:
@@ -76,9 +83,15 @@ class Client:
         """GET; raises NoReplyError, TooSlowError or TooLargeError."""
         return self._ask("GET", path, seconds, MAX_PAGE_BYTES)
 
-    def post(self, path: str, body: bytes, content_type: str, seconds: float) -> Reply:
-        """POST; raises NoReplyError, TooSlowError or TooLargeError."""
-        return self._ask("POST", path, seconds, MAX_ANSWER_BYTES, body, {"content-type": content_type})
+    def post(
+        self, path: str, body: bytes | RequestBody, content_type: str, seconds: float, measure: bool = False
+    ) -> Reply:
+        """POST; raises NoReplyError, TooSlowError or TooLargeError. `measure` asks for memory in `Reply.timing`."""
+        # The length is told, since http.client would send what it can only go through in chunks.
+        headers = {"content-type": content_type, "content-length": str(len(body))}
+        if measure:
+            headers["mdai-measure"] = "memory"
+        return self._ask("POST", path, seconds, MAX_ANSWER_BYTES, body, headers)
 
     def _ask(
         self,
@@ -86,7 +99,7 @@ class Client:
         path: str,
         seconds: float,
         most: int,
-        body: bytes | None = None,
+        body: bytes | RequestBody | None = None,
         headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Reply:
         begin = time.monotonic()
@@ -115,6 +128,7 @@ class Client:
                     body=bytes(content),
                     seconds=time.monotonic() - begin,
                     failure=(reply.getheader("mdai-failure") or "")[:_LONGEST_WORD],
+                    timing=(reply.getheader("server-timing") or "")[:_LONGEST_TIMING],
                 )
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, TimeoutError) or cut_off.is_set():

@@ -218,7 +218,7 @@ def as_input(name: str, ds: Dataset, transfer_syntax: UID = ExplicitVRLittleEndi
     shown_as = write(ds) if transfer_syntax == JPEGLosslessSV1 else None
     return InputFile(
         name=name,
-        content=write(ds, transfer_syntax),
+        stored=write(ds, transfer_syntax),
         shown_as=shown_as,
         content_type=DICOM,
         study_uid=str(ds.StudyInstanceUID),
@@ -242,7 +242,7 @@ def as_picture(name: str, ds: Dataset, pixels: npt.NDArray[np.uint8], content_ty
         raise ValueError(f"no picture of type {content_type}")
     return InputFile(
         name=name,
-        content=buffer.getvalue(),
+        stored=buffer.getvalue(),
         content_type=content_type,
         study_uid=str(ds.StudyInstanceUID),
         series_uid=str(ds.SeriesInstanceUID),

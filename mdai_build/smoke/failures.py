@@ -147,10 +147,12 @@ def writes_refused(result: SmokeResult) -> Check | None:
 def refused(name: str, text: str) -> Problem:
     """`predict` raised, or the worker said no: a 500 whose reason lies in the model's code."""
     error = headline(text)
+    sample = f"sample {name}"
+    line = _line_of_code(text)
     return Problem(
         code=_READ_ONLY if _READ_ONLY_WORDS in error else "smoke.predict-raised",
-        what="`predict` failed" + (f" at {line}" if (line := _line_of_code(text)) else "") + f": {error}" * bool(error),
-        where=Location(file=f"sample {name}"),
+        what="`predict` failed" + (f" on {sample}" if line else "") + f": {error}" * bool(error),
+        where=replace(line, key=sample) if line else Location(file=sample),
         expected="a list of outputs",
         next_step=hint(text) or "correct the code that the last lines of the traceback name",
         details=text.strip(),
@@ -168,7 +170,7 @@ def invalid(name: str, text: str) -> Problem:
         what=first + more,
         where=Location(file=f"sample {name}", key=first.partition(":")[0] if places else None),
         expected="outputs as the interface's document lists them: plain Python values, every key of its type",
-        next_step=_cast_hint(text) or "correct what `predict` returns in mdai_deploy.py",
+        next_step=output_hint(first) or "correct what `predict` returns in mdai_deploy.py",
         # Of one place everything is told above.
         details=text.strip() if len(places) != 1 else None,
     )
@@ -197,7 +199,7 @@ def bad_request(name: str, text: str) -> Problem:
         what=f"the request was refused: {headline(text)}",
         where=Location(file=f"sample {name}"),
         expected="annotations, label_classes and args as the interface's document lists them",
-        next_step="correct .mdai/smoke.yaml",
+        next_step="correct .mdai/smoke.yaml, or what was given with --args, --annotations or --label-classes",
         details=text.strip(),
     )
 
@@ -255,7 +257,28 @@ def _line_of_code(text: str) -> Location | None:
     return Location(last["file"], int(last["line"]), source=(last["source"] or "").strip() or None)
 
 
-def _cast_hint(text: str) -> str | None:
-    if "numpy" not in text and "ndarray" not in text and "Tensor" not in text:
-        return None
-    return "cast to plain Python: .tolist() for arrays and masks, int(...), float(...), str(...) for single values"
+_OUTPUT_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"\.(?:images\[\d+\]|content): expected bytes",
+        'save it as a file in memory: Image.fromarray(array).save(buffer, format="PNG"), then buffer.getvalue()',
+    ),
+    (
+        r"^outputs\[\d+\]: expected a dict.*found (?:a )?list",
+        "return the outputs in one list: outputs.extend(...) in place of append",
+    ),
+    (r"^outputs: expected a list", "put the output into a list: return [output]"),
+    (r"probability.*found nan", "look for a division by zero, and for nan in the input; skip what has no probability"),
+    (
+        r"probability.*expected a probability from 0 to 1",
+        "scores of a network become probabilities by a softmax or a sigmoid; percentages are divided by 100",
+    ),
+    (
+        r"numpy|ndarray|Tensor",
+        "cast to plain Python: .tolist() for arrays and masks, int(...), float(...), str(...) for single values",
+    ),
+)
+
+
+def output_hint(violation: str) -> str | None:
+    """What mends an output that is not as it should be, by the server's words; None where nothing is known."""
+    return next((advice for pattern, advice in _OUTPUT_HINTS if re.search(pattern, violation)), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,15 @@ if TYPE_CHECKING:
 
 _MAX_FILE_BYTES = 2 * 1024**3
 _MAX_TAGS_BYTES = 1024**2
+_NEEDED = (
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "InstanceNumber",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+)
 _IGNORED_SUFFIXES = {".json", ".txt", ".md", ".yaml", ".yml"}
 _IGNORED_NAMES = {"DICOMDIR", ".DS_Store", "Thumbs.db", "LICENSE", "README"}
 
@@ -68,27 +76,28 @@ def group_files(files: Sequence[tuple[float, InputFile]], scope: Scope) -> dict[
 def _read_file(name: str, path: Path, position: int) -> tuple[float, InputFile]:
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {_MAX_FILE_BYTES // 1024**3} GiB")
-    content = path.read_bytes()
-    if content[:3] == b"\xff\xd8\xff":
-        return float(position), _picture(name, path, content, JPEG)
-    if content[:8] == b"\x89PNG\r\n\x1a\n":
-        return float(position), _picture(name, path, content, PNG)
-    return _dicom(name, content, position)
+    with path.open("rb") as file:
+        start = file.read(132)
+    if start[:3] == b"\xff\xd8\xff":
+        return float(position), _picture(name, path, JPEG)
+    if start[:8] == b"\x89PNG\r\n\x1a\n":
+        return float(position), _picture(name, path, PNG)
+    return _dicom(name, path, start, position)
 
 
-def _dicom(name: str, content: bytes, position: int) -> tuple[float, InputFile]:
+def _dicom(name: str, path: Path, start: bytes, position: int) -> tuple[float, InputFile]:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    if content[128:132] != b"DICM":
+    if start[128:132] != b"DICM":
         raise ValueError("it is neither DICOM (no DICM at byte 128) nor JPEG nor PNG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+            ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
             return _number(ds, position), InputFile(
                 name=name,
-                content=content,
+                stored=path,
                 content_type=DICOM,
                 study_uid=str(ds.StudyInstanceUID),
                 series_uid=str(ds.SeriesInstanceUID),
@@ -110,7 +119,7 @@ def _number(ds: Dataset, position: int) -> float:
         return float(position)
 
 
-def _picture(name: str, path: Path, content: bytes, content_type: str) -> InputFile:
+def _picture(name: str, path: Path, content_type: str) -> InputFile:
     """JPEG or PNG with its tags: from `NAME.json` beside it, else made from the name.
 
     Without tags the files of one folder are one series, since that is how people keep them.
@@ -122,7 +131,7 @@ def _picture(name: str, path: Path, content: bytes, content_type: str) -> InputF
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(path) as image:
                 columns, rows = image.size
     except (UnidentifiedImageError, OSError, ValueError, Warning, Image.DecompressionBombError) as error:
         raise ValueError(f"it does not open as an image ({error})") from None
@@ -137,7 +146,7 @@ def _picture(name: str, path: Path, content: bytes, content_type: str) -> InputF
     }
     return InputFile(
         name=name,
-        content=content,
+        stored=path,
         content_type=content_type,
         study_uid=tags["StudyInstanceUID"],
         series_uid=tags["SeriesInstanceUID"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 
@@ -23,6 +24,18 @@ def _missing_module(name: str) -> str:
         f"add a line `{package}` to .mdai/requirements.txt, at the version that you trained with; "
         f"or if `{name}` is code of your own, its file to the archive"
     )
+
+
+def _missing_element(keyword: str) -> str:
+    from pydicom.datadict import keyword_dict
+
+    if keyword in keyword_dict:
+        return f'not every DICOM file has {keyword}: read it with ds.get("{keyword}"), or skip the file'
+    same = [known for known in keyword_dict if known.lower() == keyword.lower()]
+    near = same or difflib.get_close_matches(keyword, keyword_dict, n=1, cutoff=0.8)
+    if near:
+        return f"DICOM has no {keyword}: did you mean ds.{near[0]}?"
+    return f"DICOM has no {keyword}: its names are those of the standard, such as ds.SOPInstanceUID"
 
 
 _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
@@ -72,7 +85,15 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
     ),
     (
         r"'(?:FileDataset|Dataset)' object has no attribute '(\w+)'",
-        'not every DICOM file has {0}: read it with ds.get("{0}"), or skip the file',
+        _missing_element,
+    ),
+    (
+        r"'MDAIModel' object has no attribute '(\w+)'",
+        "`self.{0}` is never set: look how `__init__` spells it, and whether it sets it in every case",
+    ),
+    (
+        r"NameError: (?:global )?name '(\w+)' is not defined",
+        "nothing is called `{0}` there: import it, or correct its spelling",
     ),
     (
         r"in _execute_child(?s:.)*PermissionError: [^'\n]*'(?:" + ROOT + r")?([^'\n]*)'",

@@ -32,6 +32,8 @@ class SmokePlan:
     repeats: int = 3
     """How often the first answered request is sent again, to measure later answers."""
     warnings: tuple[Problem, ...] = ()
+    gpu: bool = False
+    """Whether the model is to compute on a GPU."""
 
 
 def make_smoke_plan(

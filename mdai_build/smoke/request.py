@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 Scope = Literal["INSTANCE", "SERIES", "STUDY"]
@@ -12,6 +15,7 @@ Scope = Literal["INSTANCE", "SERIES", "STUDY"]
 DICOM = "application/dicom"
 JPEG = "image/jpeg"
 PNG = "image/png"
+_PIECE = 1024 * 1024
 
 
 class Demand(enum.Enum):
@@ -35,7 +39,8 @@ class InputFile:
     """One element of a request's `files`, with what the checks of the answer need to know about it."""
 
     name: str
-    content: bytes = field(repr=False)
+    stored: bytes | Path = field(repr=False)
+    """Its bytes; or, of a file of the user's, where they are: a study may be larger than this machine's memory."""
     content_type: str
     study_uid: str
     series_uid: str
@@ -48,12 +53,33 @@ class InputFile:
     shown_as: bytes | None = field(default=None, repr=False)
     """The same image in a form that this machine can decode, where `content` is not."""
 
-    def as_body(self) -> dict[str, Any]:
-        """The file as the interface sends it (specification, input schema)."""
-        body: dict[str, Any] = {"content": self.content, "content_type": self.content_type}
-        if self.dicom_tags is not None:
-            body["dicom_tags"] = dict(self.dicom_tags)
-        return body
+    @property
+    def content(self) -> bytes:
+        """Its bytes, read anew each time where they lie in a file."""
+        return self.stored if isinstance(self.stored, bytes) else self.stored.read_bytes()
+
+    @property
+    def size(self) -> int:
+        """Its bytes' count."""
+        return len(self.stored) if isinstance(self.stored, bytes) else self.stored.stat().st_size
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Its bytes, of which there must be `size`; of a file never all at once.
+
+        Raises:
+            OSError: it cannot be read, or has another size by now.
+        """
+        if isinstance(self.stored, bytes):
+            yield self.stored
+            return
+        with self.stored.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != size:
+                raise OSError(f"{self.name} changed while it was sent")
+            while size > 0 and (piece := file.read(min(_PIECE, size))):
+                size -= len(piece)
+                yield piece
+        if size:
+            raise OSError(f"{self.name} changed while it was sent")
 
 
 @dataclass(frozen=True)
@@ -88,15 +114,60 @@ class SmokeRequest:
 
     def body(self) -> bytes:
         """The request's msgpack bytes (specification, input schema)."""
+        return b"".join(RequestBody(self))
+
+
+class RequestBody:
+    """The msgpack bytes of a request, piece by piece, and how many there are: files are read as they are sent."""
+
+    def __init__(self, request: SmokeRequest) -> None:
+        self._request = request
+
+    def __len__(self) -> int:
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
+        return sum(part if isinstance(part, int) else len(part) for part, _ in self._parts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part, file in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            elif file is not None:
+                yield from file.pieces(part)
+
+    @cached_property
+    def _parts(self) -> list[tuple[bytes | int, InputFile | None]]:
+        """What is sent as it stands, and in between how many bytes of which file."""
         import msgpack
 
-        packed: bytes = msgpack.packb(
-            {
-                "files": [file.as_body() for file in self.files],
-                "annotations": [dict(annotation) for annotation in self.annotations],
-                "label_classes": [dict(label_class) for label_class in self.label_classes],
-                "args": dict(self.args),
-            },
-            use_bin_type=True,
-        )
-        return packed
+        request, pack = self._request, msgpack.Packer(use_bin_type=True).pack
+        header = msgpack.Packer(autoreset=True)
+        parts: list[tuple[bytes | int, InputFile | None]] = [
+            (header.pack_map_header(4) + pack("files") + header.pack_array_header(len(request.files)), None)
+        ]
+        for file in request.files:
+            entries = 2 if file.dicom_tags is None else 3
+            size = file.size
+            parts.append((header.pack_map_header(entries) + pack("content") + _bin_header(size), None))
+            parts.append((size, file))
+            rest = pack("content_type") + pack(file.content_type)
+            if file.dicom_tags is not None:
+                rest += pack("dicom_tags") + pack(dict(file.dicom_tags))
+            parts.append((rest, None))
+        for name, value in (
+            ("annotations", [dict(annotation) for annotation in request.annotations]),
+            ("label_classes", [dict(label_class) for label_class in request.label_classes]),
+            ("args", dict(request.args)),
+        ):
+            parts.append((pack(name) + pack(value), None))
+        return parts
+
+
+def _bin_header(size: int) -> bytes:
+    """What stands before `size` bytes of the bin format family (msgpack's specification)."""
+    for mark, width in ((0xC4, 1), (0xC5, 2), (0xC6, 4)):
+        if size < 1 << 8 * width:
+            return bytes([mark]) + size.to_bytes(width, "big")
+    raise ValueError(f"msgpack holds no {size} bytes in one value")

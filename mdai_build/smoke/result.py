@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mdai_build.errors import Problem
+from mdai_build.errors import Location, Problem
+from mdai_build.smoke.gpu import GpuResult
 from mdai_build.smoke.request import SmokeRequest
 
 _MOST_NAMED = 3
@@ -56,6 +57,8 @@ class SmokeResult:
     """The median of answers to that same request afterwards."""
     peak_memory: int | None = None
     api_version: str | None = None
+    gpu: GpuResult | None = None
+    """None for a model that asks for no GPU."""
 
     @property
     def passed(self) -> bool:
@@ -93,9 +96,14 @@ def _grouped(problems: list[Problem]) -> tuple[Problem, ...]:
     return tuple(_together(members) for members in groups.values())
 
 
+def _sample(where: Location) -> str:
+    """The sample of a problem: beside a line of code it is the key."""
+    return where.key if where.key is not None and where.key.startswith("sample ") else where.file
+
+
 def _together(members: list[Problem]) -> Problem:
     first = members[0]
-    samples = dict.fromkeys(member.where.file for member in members if member.where is not None)
+    samples = dict.fromkeys(_sample(member.where) for member in members if member.where is not None)
     others = [name.removeprefix("sample ") for name in samples][1:]
     if others:
         more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""

@@ -8,16 +8,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
-from mdai_build.engine.target import Target
-from mdai_build.errors import Location, Problem
-from mdai_build.smoke import failures
+from mdai_build.engine.target import GpuTarget, Target
+from mdai_build.errors import Location, Problem, UnavailableError
+from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.decode import NotDecodableError, decode_answer
+from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
-from mdai_build.smoke.request import Demand, SmokeRequest
+from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
 
 MSGPACK = "application/msgpack"
@@ -39,7 +40,7 @@ _OWN_SAMPLES = (
 _MAY_REFUSE = "outputs if the model is meant for such images; if it is not, nothing needs to be done"
 
 
-class _StopError(Exception):
+class StopError(Exception):
     """The target cannot be asked further; the check that says why has been told."""
 
 
@@ -50,7 +51,7 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
     answers none of the synthetic ones. What it refuses besides is a warning: not every model eats every image.
     """
     with Client(target.url) as client:
-        run = _Run(target, plan, client, on_check)
+        run = Run(target, plan, client, on_check)
         try:
             run.wait_until_ready()
             run.try_endpoints()
@@ -60,13 +61,15 @@ def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], 
                     run.send(request)
             run.judge()
             run.measure()
-        except _StopError:
+        except StopError:
             pass
+        if plan.gpu:
+            run.try_gpu()
         return run.result()
 
 
 @dataclass
-class _Run:
+class Run:
     """The state of one smoke test."""
 
     target: Target
@@ -80,6 +83,7 @@ class _Run:
     first_seconds: float | None = None
     later_seconds: float | None = None
     api_version: str | None = None
+    gpu: GpuResult | None = None
 
     def result(self) -> SmokeResult:
         return SmokeResult(
@@ -90,6 +94,7 @@ class _Run:
             later_seconds=self.later_seconds,
             peak_memory=self._peak_memory(),
             api_version=self.api_version,
+            gpu=self.gpu,
         )
 
     def _peak_memory(self) -> int | None:
@@ -135,7 +140,7 @@ class _Run:
                 problem = failures.not_ready(self.plan.ready_seconds, self.target, last)
             if problem is not None:
                 self.fail("model loads", waited, problem)
-                raise _StopError
+                raise StopError
             time.sleep(min(max(shortest, waited * _POLL_SHARE), longest))
         told = self._status().get("load_seconds")
         # The server's own figure, since a container may have been loading before we began to wait.
@@ -205,7 +210,7 @@ class _Run:
             state = self.target.state()
             if not state.running:
                 self.fail(name, time.monotonic() - begin, failures.exited(self.target, state, while_doing))
-                raise _StopError
+                raise StopError
             time.sleep(0.1)
 
     # ---- requests ----
@@ -235,16 +240,25 @@ class _Run:
         self.tell(request.name, "warning", 0.0, problem.what, (problem,))
         return False
 
-    def send(self, request: SmokeRequest) -> None:
-        """Sends one request and judges the answer, as far as it can be judged by itself."""
+    def post(self, request: SmokeRequest, measure: bool = False) -> Reply:
+        """The answer to one request; raises what `Client.post` does."""
+        return self.client.post("/inference", RequestBody(request), MSGPACK, self.plan.predict_seconds, measure)
+
+    def send(self, request: SmokeRequest, on_reply: Callable[[Reply], None] | None = None) -> None:
+        """Sends one request and judges the answer, as far as it can be judged by itself.
+
+        With `on_reply`, which is told the answer as it came, the server is asked what memory it took.
+        """
         name = request.name
         begin = time.monotonic()
         try:
-            reply = self.client.post("/inference", request.body(), MSGPACK, self.plan.predict_seconds)
+            reply = self.post(request, measure=on_reply is not None)
+            if on_reply is not None:
+                on_reply(reply)
         except TooSlowError:
             problem = failures.too_slow(name, self.plan.predict_seconds, self.target)
             self.fail(name, time.monotonic() - begin, problem)
-            raise _StopError from None  # it is busy with this one for who knows how long
+            raise StopError from None  # it is busy with this one for who knows how long
         except TooLargeError as error:
             self.fail(name, time.monotonic() - begin, _bad_answer(name, f"the answer is too large: {error}"))
             return
@@ -264,7 +278,7 @@ class _Run:
         kind = failures.kind_of(reply.failure, reply.text)
         if kind == "died":
             self.fail(request.name, reply.seconds, failures.worker_died(request.name, reply.text))
-            raise _StopError
+            raise StopError
         if kind == "request":
             self.fail(request.name, reply.seconds, failures.bad_request(request.name, reply.text))
         elif kind == "invalid":
@@ -343,10 +357,9 @@ class _Run:
         first = useful[0]
         self.first_seconds = first.seconds
         times: list[float] = []
-        body = first.request.body()
         while len(times) < self.plan.repeats and sum(times) + first.seconds < _REPEAT_BUDGET_SECONDS:
             try:
-                reply = self.client.post("/inference", body, MSGPACK, self.plan.predict_seconds)
+                reply = self.post(first.request)
                 seen, details = f"answered {reply.status}", reply.text[:20_000]
             except (NoReplyError, TooSlowError, TooLargeError) as error:
                 seen, details = str(error), failures.log_tail(self.target)
@@ -365,6 +378,48 @@ class _Run:
         if times:
             self.later_seconds = statistics.median(times)
             self.tell("answers again", "passed", sum(times), f"{self.later_seconds:.3f} s each")
+
+    # ---- the GPU ----
+
+    def try_gpu(self) -> None:
+        """Whether the model computed on a GPU; where there is none, that this was not tested."""
+        target = cast("GpuTarget", self.target)
+        begin = time.monotonic()
+        usage = gpu.read_usage(self._status().get("gpu"))
+        try:
+            report = gpu.read_report(target.ask_gpu(tuple(usage["frameworks"]) if usage else ()))
+        except UnavailableError as failure:  # what ended it was told
+            self._untested(f"it could not be looked at: {failure.problems[0].what}", begin)
+            return
+        if target.gpu_refused is not None or report is None:
+            reason = target.gpu_refused or "the image has no way to look at it: build it anew with mdai-build"
+            self._untested(reason, begin, report)
+            return
+        self.gpu, problems = gpu.judge(report, usage)
+        seconds = time.monotonic() - begin
+        if not self.answers:  # a model that does not come to compute is not one that chose the CPU
+            problems = tuple(problem for problem in problems if problem.code != "smoke.gpu-unused")
+            if not problems:
+                self._untested("the model answered nothing", begin, report)
+                return
+        if problems:
+            self.fail("GPU", seconds, *problems)
+            return
+        if self.gpu.used is None:
+            problem = Problem("smoke.gpu-not-known", "the GPU computes; whether the model used it is not known")
+            self.tell("GPU", "warning", seconds, problem.what, (problem,))
+            return
+        self.tell("GPU", "passed", seconds, f"computed on {', '.join(self.gpu.devices)}")
+
+    def _untested(self, reason: str, begin: float, report: Report | None = None) -> None:
+        self.gpu, more = gpu.untested(reason, report)
+        problem = Problem(
+            code="smoke.gpu-not-tested",
+            what=f"the GPU part was not tested: {reason}",
+            where=Location(".mdai/config.yaml", key="device_type"),
+            next_step="run `mdai-build test IMAGE` on a machine with a GPU",
+        )
+        self.tell("GPU", "warning", time.monotonic() - begin, problem.what, (problem, *more))
 
 
 def _bad_answer(name: str, what: str, details: str | None = None) -> Problem:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mdai_build.bundle import SMOKE_FILE
-from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.errors import BundleError, Location, Problem, UsageError
 from mdai_build.smoke.request import Scope
 
 if TYPE_CHECKING:
@@ -81,12 +81,43 @@ class SmokeFile(_Strict):
     expect: Expect = Expect()
 
 
+class LabelClasses(_Strict):
+    """A file of label classes alone."""
+
+    label_classes: list[LabelClass]
+
+
+Read = TypeVar("Read")
+
+
 def parse_smoke_file(text: str, file: str = SMOKE_FILE) -> SmokeFile:
     """Reads smoke.yaml.
 
     Raises:
         BundleError: with every problem at once, each with its line.
     """
+    return _parse(text, file, lambda data: SmokeFile.model_validate({} if data is None else data))
+
+
+def parse_label_classes(text: str, file: str) -> list[LabelClass]:
+    """Reads a file of label classes, YAML or JSON: a list, or a map with that list as `label_classes`.
+
+    Raises:
+        UsageError: with every problem at once, each with its line.
+    """
+
+    def validate(data: Any) -> list[LabelClass]:
+        if isinstance(data, dict):
+            return LabelClasses.model_validate(data).label_classes
+        return TypeAdapter(list[LabelClass]).validate_python(data, strict=True)
+
+    try:
+        return _parse(text, file, validate)
+    except BundleError as error:
+        raise UsageError(error.problems) from None
+
+
+def _parse(text: str, file: str, validate: Callable[[Any], Read]) -> Read:
     lines = text.splitlines()
     try:
         events = yaml.parse(text, Loader=yaml.SafeLoader)
@@ -111,7 +142,7 @@ def parse_smoke_file(text: str, file: str = SMOKE_FILE) -> SmokeFile:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BundleError(_problem(file, lines, 0, f"this is not YAML: {str(error)[:200]}")) from None
     try:
-        return SmokeFile.model_validate({} if data is None else data)
+        return validate(data)
     except ValidationError as error:
         raise BundleError(
             _from_pydantic(file, lines, places, found) for found in error.errors(include_url=False)
@@ -181,6 +212,8 @@ def _from_pydantic(file: str, lines: list[str], places: dict[_Place, int], found
 def _fields_at(place: _Place) -> list[str]:
     models: dict[str, type[BaseModel]] = {"expect": Expect, "label_classes": LabelClass, "label": Label}
     names = [part for part in place if isinstance(part, str)]
+    if not names and place:  # an element of a list of label classes
+        return list(LabelClass.model_fields)
     return list((models.get(names[-1], SmokeFile) if names else SmokeFile).model_fields)
 
 

@@ -59,7 +59,8 @@ def test_each_save_has_its_verdict(deploy: Path, tmp_path: Path) -> None:
 
         save(deploy, GOOD.replace("return []", "return data['nothing']"))
         assert session.verdict() == "FAILED"
-        session.wait_for(lambda line: ".mdai/mdai_deploy.py:3" in line and "KeyError" in line)
+        session.wait_for(lambda line: line.startswith("error[") and "KeyError" in line)
+        session.wait_for(lambda line: "--> .mdai/mdai_deploy.py:3" in line)
 
         (deploy.parent / "config.yaml").write_text("base_image: py310\nenv:\n  GREETING: hello\n")
         assert session.verdict() == "FAILED"

@@ -25,7 +25,7 @@ def test_custom_needs_a_dockerfile(tmp_path: Path) -> None:
     assert "move `Dockerfile` into .mdai/" in (problem.next_step or "")
     with pytest.raises(BundleError, match="no FROM"):
         check_config_against_bundle(config, bundle(tmp_path, ".mdai/Dockerfile"))
-    (tmp_path / ".mdai/Dockerfile").write_text("FROM debian:12\n")
+    (tmp_path / ".mdai/Dockerfile").write_text("FROM python:3.10-slim\n")
     assert check_config_against_bundle(config, read_bundle(tmp_path)) == ()
 
 

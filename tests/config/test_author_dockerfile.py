@@ -68,4 +68,37 @@ def test_our_names_are_those_of_the_templates() -> None:
     texts = [path.read_text(encoding="utf-8") for path in resource("templates").rglob("*.j2")]
     assert {name for text in texts for name in re.findall(r"^FROM .* AS (\S+)$", text, re.M)} == OUR_STAGES
     rendered = [path.read_text(encoding="utf-8") for path in GOLDEN.glob("*.Dockerfile")]
-    assert {read_stages(text)[-1].name for text in rendered} == {"model", "lock", "wheels-folder"}
+    assert {read_stages(text)[-1].name for text in rendered} == {"model", "lock", "wheels-folder", "mdai-base"}
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "line"),
+    [
+        ("FROM python:3.10-alpine\n", "musl", 1),
+        ("# mine\nFROM alpine:3 AS a\nRUN apk add python3\nFROM a\n", "musl", 2),
+        ("FROM nvidia/cuda:11.8.0-runtime-ubuntu22.04\nRUN apt-get update\n", "no-python", 1),
+        ("FROM registry.example:5000/library/debian@sha256:00\n", "no-python", 1),
+        ("FROM python:3.10 AS b\nRUN python -V\nFROM ubuntu\nCOPY --from=b /x /x\n", "no-python", 3),
+        ('FROM python:3.10\nRUN a\nentrypoint ["/start"]\n', "entrypoint", 3),
+        ("FROM continuumio/miniconda3\nRUN conda create -n model python=3.8\n", "conda", 2),
+        ("FROM continuumio/miniconda3\nCOPY a b\nRUN conda env create -f b\n", "conda", 3),
+    ],
+)
+def test_what_a_dockerfile_seems_to_lack_is_told_with_its_line(written: str, code: str, line: int) -> None:
+    (problem,) = check_author_dockerfile(written)
+    assert problem.code == f"config.dockerfile-{code}"
+    assert problem.where is not None and problem.where.line == line
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'FROM python:3.10-slim\nCMD ["bash"]\nUSER nobody\n',
+        "FROM ubuntu:22.04\nRUN apt-get install -y python3-pip\n",
+        'FROM python:3.10-alpine AS mine\nENTRYPOINT ["x"]\nFROM python:3.10\nCOPY --from=mine /x /x\n',
+        "FROM continuumio/miniconda3\nRUN conda create -n m python=3.8\nENV A=1 PATH=/opt/conda/envs/m/bin:$PATH\n",
+        "ARG BASE=debian:12\nFROM ${BASE}\n",
+    ],
+)
+def test_nothing_is_said_of_a_dockerfile_that_may_well_do(written: str) -> None:
+    assert check_author_dockerfile(written) == ()

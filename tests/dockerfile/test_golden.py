@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.dockerfile import render_dockerfile, render_lock_dockerfile, render_wheels_dockerfile
+from mdai_build.dockerfile import (
+    render_base_dockerfile,
+    render_dockerfile,
+    render_lock_dockerfile,
+    render_wheels_dockerfile,
+)
 from mdai_build.parents import Parent
 from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
 
@@ -88,6 +93,14 @@ PLANS = {
         ca_bundle="secret",
         lock_preferences="numpy==1.23.3\n",
     ),
+    "on-a-base-image": dataclasses.replace(
+        BASE,
+        requirements_text="pillow\n",
+        builds_from_source=True,
+        ca_bundle="secret",
+        base="registry.example/team/base:py38-cpu-0123456789ab",
+        base_server="registry.example/team/base:py38-cpu-server-ba9876543210",
+    ),
     "custom": dataclasses.replace(
         BASE,
         parent=Parent("custom", "mdai-parent", None, (), "the bundle's own .mdai/Dockerfile"),
@@ -96,6 +109,18 @@ PLANS = {
         author_dockerfile="FROM debian:12 AS mdai-parent\nRUN apt-get update\n",
         vcs_requirements=("git+https://example.org/tool.git@v1",),
         builds_from_source=True,
+    ),
+    "slim": dataclasses.replace(
+        BASE,
+        parent=Parent(
+            "slim",
+            "debian:12-slim",
+            None,
+            ("conda-forge",),
+            "the maintained equivalent of Google's parent",
+            micromamba="mambaorg/micromamba:2",
+        ),
+        ca_bundle="secret",
     ),
     "nvidia": dataclasses.replace(
         BASE,
@@ -108,15 +133,18 @@ PLANS = {
 
 
 WHEELS = "to-fill-a-folder-of-wheels"
+MADE_AHEAD = "base-image"
 
 
 def rendered(name: str) -> str:
     if name == WHEELS:
         return render_wheels_dockerfile(dataclasses.replace(PLANS["everything"], installer="pip"))
+    if name == MADE_AHEAD:
+        return render_base_dockerfile(PLANS["rendered-to-a-folder"])
     return render_lock_dockerfile(PLANS[name]) if name == "for-a-lock" else render_dockerfile(PLANS[name])
 
 
-@pytest.mark.parametrize("name", [*PLANS, WHEELS])
+@pytest.mark.parametrize("name", [*PLANS, WHEELS, MADE_AHEAD])
 def test_the_whole_dockerfile(name: str) -> None:
     assert rendered(name) == (GOLDEN / f"{name}.Dockerfile").read_text(encoding="utf-8")
 
@@ -127,9 +155,9 @@ def test_the_same_plan_renders_to_the_same_bytes(name: str) -> None:
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {file.stem for file in GOLDEN.iterdir()} == {*PLANS, WHEELS}
+    assert {file.stem for file in GOLDEN.iterdir()} == {*PLANS, WHEELS, MADE_AHEAD}
 
 
 if __name__ == "__main__":
-    for each in (*PLANS, WHEELS):
+    for each in (*PLANS, WHEELS, MADE_AHEAD):
         (GOLDEN / f"{each}.Dockerfile").write_text(rendered(each), encoding="utf-8")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-import yaml
 
 from mdai_build.engine import connect
-from mdai_build.resources import resource
+from mdai_build.matrix import support_matrix
 from mdai_build.settings import load_settings
 
-MATRIX = yaml.safe_load(resource("base_images", "matrix.yaml").read_text())
-PARENT = MATRIX["local"]["image"]
+PARENT = support_matrix().local.cpu.image
 
 PROBE = """
 import bz2, ctypes, curses, hashlib, lzma, pyexpat, readline, sqlite3, ssl, sys, sysconfig, uuid, zlib
@@ -53,7 +51,7 @@ def run_in_parent(command: list[str], **variables: str) -> subprocess.CompletedP
     return done
 
 
-@pytest.mark.parametrize("python", MATRIX["pythons"])
+@pytest.mark.parametrize("python", support_matrix().pythons)
 def test_an_environment_works_and_compiles_extensions(python: str) -> None:
     """Without network, since the parent carries its own channel."""
     done = run_in_parent(

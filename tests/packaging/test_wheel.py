@@ -44,3 +44,8 @@ def test_a_wheel_in_an_empty_environment_renders_a_model(tmp_path: Path) -> None
     run(command, "render", tmp_path / "model", "-o", folder, "--cache-folder", tmp_path / "cache", folder=tmp_path)
     assert (folder / "_mdai/runtime/mdai_runtime/__main__.py").is_file()
     assert list((folder / "_mdai/pins/server").iterdir())
+    script = "from mdai_build.report.page import Page, render_page; print(render_page(Page('x', True, 'x'))[:15])"
+    assert run(python, "-c", script, folder=tmp_path) == "<!doctype html>\n"
+    assert "MB101: there is no .mdai folder" in run(command, "explain", "MB101", folder=tmp_path)
+    run(command, "init", tmp_path / "new", folder=tmp_path)
+    assert (tmp_path / "new/.mdai/mdai_deploy.py").is_file()

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ElementTree
 
 from mdai_build.errors import BundleError, Problem
-from mdai_build.report.document import failure_as_json, junit_xml, report_as_json, smoke_as_json
-from mdai_build.report.values import BuildReport
+from mdai_build.report.document import bases_as_json, failure_as_json, junit_xml, report_as_json, smoke_as_json
+from mdai_build.report.values import BaseReport, BaseState, BuildReport
 from mdai_build.smoke.result import SmokeResult
 
 
 def test_a_report_as_json(report: BuildReport) -> None:
     document = json.loads(json.dumps(report_as_json(report)))
     assert set(document) == {
-        "format", "exit_code", "image", "parent", "stages", "overrides", "warnings", "smoke", "pictures",
+        "format", "exit_code", "image", "parent", "base", "stages", "overrides", "warnings", "smoke", "pictures",
         "pushed", "seconds_total",
     }  # fmt: skip
     assert document["image"] == {
@@ -33,6 +34,19 @@ def test_a_report_as_json(report: BuildReport) -> None:
     }
     assert document["smoke"]["answers"][0]["types"] == {"NONE": 1, "int": 1}
     assert document["smoke"]["peak_memory_bytes"] == 312_000_000
+
+
+def test_the_base_image_of_a_build(report: BuildReport) -> None:
+    assert report_as_json(report)["base"] is None
+    base = BaseReport("mdai-build/base:py38-cpu-01", None, "there is no base image py38-cpu-server-02")
+    told = report_as_json(dataclasses.replace(report, base=base))["base"]
+    assert told == {"reference": base.reference, "server": None, "why": base.why}
+
+
+def test_base_images_as_json() -> None:
+    state = BaseState("py38-cpu", "py38-cpu-01", "base-cpu", True, 800_000_000, "py38-cpu-server-02", False, None)
+    (told,) = bases_as_json([state])["bases"]
+    assert (told["tag"], told["here"], told["in_registry"]) == ("py38-cpu-01", False, None)
 
 
 def test_a_failed_report_as_json(failed_report: BuildReport) -> None:

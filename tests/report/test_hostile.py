@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mdai_build.report.document import smoke_as_json
+from mdai_build.report.frames import Budget
+from mdai_build.report.outputs import OutputsWriter
+from mdai_build.report.page import page_of_prediction, render_page
 from mdai_build.report.pictures import draw_pictures
+from mdai_build.report.predictions import Predictions
+from mdai_build.report.views import sample_view
 from mdai_build.smoke import Check, Demand, SmokeResult
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.request import SmokeRequest
 from mdai_build.smoke.result import Answer
 from mdai_build.smoke.samples import label_classes, synthetic_request
+
+from .test_page import Reader
 
 SAMPLE = synthetic_request("png")
 FILE = SAMPLE.files[0]
@@ -86,3 +96,34 @@ def test_drawing_and_telling(folder: Path, answer: list[Any]) -> None:
     assert paths and all(path.stat().st_size > 0 for path in paths)
     assert smoke_as_json(smoke, paths)["smoke"]["answers"][0]["outputs"] == len(answer)
     assert len(smoke.problems) <= len(findings.problems)
+
+
+def comes_by_msgpack(answer: Any) -> bool:
+    """Whether an answer could have come as one: there are no integers beyond 64 bits, and no halves of characters."""
+    try:
+        msgpack.packb(answer)
+    except (OverflowError, UnicodeEncodeError):
+        return False
+    return True
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(answer=st.lists(near_right | anything | values, max_size=3))
+def test_pages_and_lines_and_files(folder: Path, answer: list[Any]) -> None:
+    own = replace(SAMPLE, label_classes=({"class_index": 0, "label": None}, {"class_index": 1}), own_labels=True)
+    for request in (SAMPLE, own):
+        check = Check("x", "failed", 0.1, "x", check_answer(request, answer).problems)
+        found = Answer(request, tuple(answer), 0.1, False)
+        sample = sample_view(request, found, check, Budget())
+        assert len(sample.outputs) == sum(isinstance(output, dict) for output in answer)
+        page = page_of_prediction("x", (), SmokeResult((check,)), [sample])
+        Reader(render_page(page))
+        told = Predictions(pictures=False)
+        told.add(request, found, check)
+        told.print(SmokeResult((check,)), "SERIES", (), ())
+        if not comes_by_msgpack(answer):
+            continue
+        with OutputsWriter("x", 1, folder, None) as writer:
+            writer.write(request, found, check)
+            writer.finish(7)
+        json.loads((folder / "outputs.json").read_text())

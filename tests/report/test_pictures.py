@@ -69,13 +69,87 @@ def test_other_window_functions(function: str, middle: int) -> None:
     assert shown == [value for _, value in sorted(zip(HU.ravel(), shown, strict=True))] or shown[0] < shown[4]
 
 
-def test_a_voi_table() -> None:
+def voi_table(first: int, bits: int, entries: list[int] | bytes, count: int | None = None) -> Dataset:
     table = Dataset()
-    table.LUTDescriptor = [4, 0, 8]
-    table.LUTData = [200, 100, 50, 0]
-    table["LUTData"].VR = "US"
-    shown = grey(np.array([[0, 1, 2, 3]], dtype=np.uint16), VOILUTSequence=[table])
-    assert shown[0] == 255 and shown[3] == 0
+    table.LUTDescriptor = [count or len(entries), first, bits]
+    table["LUTDescriptor"].VR = "SS" if first < 0 else "US"
+    table.LUTData = entries
+    table["LUTData"].VR = "OW" if isinstance(entries, bytes) else "US"
+    return table
+
+
+@pytest.mark.parametrize(
+    ("table", "shown"),
+    [
+        (voi_table(0, 8, [200, 100, 50, 0]), [200, 100, 50, 0]),
+        (voi_table(1, 8, [10, 255]), [10, 10, 255, 255]),
+        (voi_table(0, 12, [0, 1365, 2730, 4095]), [0, 85, 170, 255]),
+        # 16 bits are said, and 12 of them used
+        (voi_table(0, 16, [0, 1365, 2730, 4095]), [0, 85, 170, 255]),
+        (voi_table(0, 16, b"\x00\x00\x55\x55\xaa\xaa\xff\xff", 4), [0, 85, 170, 255]),
+        (voi_table(0, 8, b"\x00\x10\x20\xff", 4), [0, 16, 32, 255]),
+    ],
+)
+def test_a_voi_table(table: Dataset, shown: list[int]) -> None:
+    assert grey(np.array([[0, 1, 2, 3]], dtype=np.uint16), VOILUTSequence=[table]) == shown
+
+
+def test_a_long_voi_table_of_short_entries() -> None:
+    table = voi_table(-1024, 8, [number * 255 // 2047 for number in range(2048)])
+    pixels = np.array([[0, 512, 1024, 2047, 4000]], dtype=np.uint16)
+    assert grey(pixels, VOILUTSequence=[table], RescaleSlope=1, RescaleIntercept=-1024) == [0, 63, 127, 255, 255]
+
+
+def test_a_window_goes_before_a_table_where_both_are_there() -> None:
+    window = {"WindowCenter": 40, "WindowWidth": 400}
+    assert grey(HU, VOILUTSequence=[voi_table(0, 8, [0, 255])], **window) == grey(HU, **window)
+
+
+def test_each_frame_of_an_enhanced_image_has_its_own_rescale_and_window() -> None:
+    def group(centre: float, intercept: float) -> Dataset:
+        window, values, frame = Dataset(), Dataset(), Dataset()
+        window.WindowCenter, window.WindowWidth = centre, 401
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 1, intercept, "HU"
+        frame.FrameVOILUTSequence, frame.PixelValueTransformationSequence = [window], [values]
+        return frame
+
+    pixels = np.full((2, 4, 4), 1024, dtype=np.uint16)
+    ds = dataset(pixels[0], PerFrameFunctionalGroupsSequence=[group(0, -1024), group(0, -1124)])
+    ds.NumberOfFrames = 2
+    ds.PixelData = pixels.tobytes()
+    content = dicom.write(ds)
+    shown = [np.asarray(render(content, frame)[0])[0, 0, 0] for frame in (0, 1)]
+    assert shown == [128, 64]
+
+
+def test_what_is_no_image_does_not_set_the_contrast() -> None:
+    pixels = np.full((20, 20), -2000, dtype=np.int16)
+    pixels[:10] = np.linspace(0, 100, 200).reshape(10, 20).astype(np.int16)
+    with_padding = dataset(pixels, PixelPaddingValue=-2000)
+    with_padding["PixelPaddingValue"].VR = "SS"
+    picture, _ = render(dicom.write(with_padding))
+    assert len(np.unique(np.asarray(picture)[:10])) > 90
+
+
+def test_ybr_comes_out_as_the_colours_it_means() -> None:
+    from pydicom.pixels.processing import convert_color_space
+
+    rgb = np.zeros((4, 4, 3), dtype=np.uint8)
+    rgb[:2] = (200, 30, 60)
+    rgb[2:] = (20, 180, 90)
+    ybr = convert_color_space(rgb, "RGB", "YBR_FULL")
+    ds = dataset(ybr, "RGB")
+    ds.PhotometricInterpretation = "YBR_FULL"
+    picture, how = render(dicom.write(ds))
+    assert np.abs(np.asarray(picture).astype(int) - rgb).max() <= 2
+    assert "YBR_FULL" in how
+
+
+def test_colours_of_twelve_bits_in_sixteen() -> None:
+    pixels = np.full((4, 4, 3), 4095, dtype=np.uint16)
+    ds = dataset(pixels, "RGB")
+    ds.BitsStored, ds.HighBit = 12, 11
+    assert render(dicom.write(ds))[0].getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_colours_stay_colours() -> None:

@@ -8,6 +8,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from mdai_build.config import ModelConfig, parse_config
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements import advice, parse_resolved, read_requirements
 from mdai_build.resources import resource
 
@@ -82,9 +83,37 @@ def test_all_that_numpy_2_breaks_is_one_warning(bundle_of) -> None:
 
 def test_the_data_can_be_read() -> None:
     known = yaml.safe_load(resource("base_images", "advice.yaml").read_text(encoding="utf-8"))
-    matrix = yaml.safe_load(resource("base_images", "matrix.yaml").read_text(encoding="utf-8"))
     for row in known["clashes"]:
         assert SpecifierSet(row["versions"]) and SpecifierSet(row["at"])
         assert row["source"].startswith("https://")
     assert all(Version(first) for first in known["numpy_2"].values())
-    assert {cuda for row in known["tensorflow_cuda"] for cuda in row["works"]} <= set(matrix["gpu"])
+    assert {cuda for row in known["tensorflow_cuda"] for cuda in row["works"]} <= set(support_matrix().gpu)
+
+
+@pytest.mark.parametrize(
+    ("resolved", "told"),
+    [
+        ("torch==1.6.0+cu101\n", "CUDA 10.1"),
+        ("torch==1.6.0\n", "CUDA 10.2"),
+        ("torch==1.12.1\n", "CUDA 10.2"),
+        ("torch==1.12.1+cu113\n", None),
+        ("torch==1.13.1\n", None),
+        ("torch==2.4.0\n", None),
+    ],
+)
+def test_a_torch_whose_kernels_end_with_turing_is_told(bundle_of, resolved: str, told: str | None) -> None:
+    requirements = read_requirements(bundle_of("numpy\ntorch\n"), "3.8")
+    found = advice(parse_resolved(resolved), requirements, config("11.3"))
+    assert [problem.code for problem in found] == (["requirements.torch-kernels"] if told else [])
+    if told:
+        assert told in found[0].what and "sm_75" in found[0].what and found[0].where.line == 2
+        assert "cu113" in found[0].next_step
+
+
+def test_a_tensorflow_that_another_cudnn_serves_is_told(bundle_of) -> None:
+    requirements = read_requirements(bundle_of("tensorflow\n"), "3.10")
+    resolved = parse_resolved("tensorflow==2.15.0\n")
+    assert advice(resolved, requirements, config("12.3"), "8") == ()
+    assert advice(resolved, requirements, config("12.3"), None) == ()
+    (problem,) = advice(resolved, requirements, config("12.3"), "9")
+    assert problem.code == "requirements.tensorflow-cudnn" and "cuDNN 8" in problem.what

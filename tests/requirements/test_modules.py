@@ -40,12 +40,18 @@ def test_what_no_requirement_brings_is_told(bundle_of, requirements: str, missin
         "try:\n    import cv2\nexcept ImportError:\n    cv2 = None\n",
         "def f():\n    import cv2\n",
         "from . import cv2\n",
-        "import something_of_another_world\n",
+        "from google.protobuf import message\nimport mpl_toolkits, pylibjpeg\n",
         "this is no Python\n",
     ],
 )
 def test_what_may_never_be_imported_or_is_not_known_is_not_told(bundle_of, source: str) -> None:
     assert told(bundle_of, "", source) == ()
+
+
+def test_code_that_was_left_at_home_is_told(bundle_of) -> None:
+    (problem,) = told(bundle_of, "numpy\npandas\n", "import numpy\nfrom lung_tools.masks import fill\n")
+    assert problem.code == "requirements.missing-module" and "`lung_tools`" in problem.what
+    assert (problem.where.line, problem.where.column) == (2, 6)
 
 
 def test_modules_of_the_bundle_are_followed_and_never_missing(bundle_of) -> None:

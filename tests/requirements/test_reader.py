@@ -188,6 +188,14 @@ def test_a_local_version_without_a_page_to_find_it_on(bundle_of) -> None:
     assert "torch_stable.html" in warning.next_step
 
 
+def test_a_build_that_is_older_than_the_python_is_told_without_asking_anybody(bundle_of) -> None:
+    bundle = bundle_of("-f https://download.pytorch.org/whl/torch_stable.html\ntorch==1.6.0+cu101\n")
+    assert read_requirements(bundle, "3.8").warnings == ()
+    (warning,) = read_requirements(bundle, "3.9").warnings
+    assert (warning.code, warning.where.line) == ("requirements.too-old-for-python", 2)
+    assert "torch 1.6.0" in warning.what and "1.7.1" in warning.what
+
+
 @pytest.mark.parametrize("option", ["-f", "--extra-index-url", "-i"])
 def test_a_local_version_with_a_page(bundle_of, option: str) -> None:
     assert codes(bundle_of(f"{option} https://download.pytorch.org/whl/cu101\ntorch==1.7.1+cu101\n")) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mdai_build.errors import UsageError
-from mdai_build.settings import load_settings, parse_size
+from mdai_build.settings import load_settings, parse_size, pins_file
 
 
 def test_option_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -74,3 +74,60 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         parse_size(text)
+
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def test_pairs_are_read_from_words_and_from_tables(tmp_path: Path) -> None:
+    (tmp_path / "mdai-build.toml").write_text('[parent_mirrors]\n"gcr.io/" = "mirror.example/gcr/"\n')
+    environment = {"MDAI_BUILD_PARENT_REPLACEMENTS": "base-cpu=ours.example/cpu:1 debian:12-slim=ours.example/d:1"}
+    settings = load_settings({}, environment, tmp_path)
+    assert settings.parent_mirrors == {"gcr.io/": "mirror.example/gcr/"}
+    assert settings.parent_replacements == {"base-cpu": "ours.example/cpu:1", "debian:12-slim": "ours.example/d:1"}
+    with pytest.raises(UsageError, match="BEFORE=AFTER"):
+        load_settings({}, {"MDAI_BUILD_PARENT_MIRRORS": "gcr.io/"}, tmp_path)
+
+
+def test_pins_lie_beside_the_settings_file(tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    assert pins_file(below) == below / "parents.lock"
+    (tmp_path / "mdai-build.toml").write_text('parent = "slim"\n')
+    assert pins_file(below) == tmp_path / "parents.lock"
+    (tmp_path / "parents.lock").write_text(f'[parent_pins]\n"debian:12-slim" = "{DIGEST}"\n')
+    settings = load_settings({}, {}, below)
+    assert (settings.parent, settings.parent_pins) == ("slim", {"debian:12-slim": DIGEST})
+
+
+def test_a_pin_that_is_no_digest_is_told_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "parents.lock").write_text('[parent_pins]\n"debian:12-slim" = "latest"\n')
+    with pytest.raises(UsageError, match="a digest is") as caught:
+        load_settings({}, {}, tmp_path)
+    assert "parents.lock" in str(caught.value)
+
+
+def test_a_platform_is_one_that_there_is(tmp_path: Path) -> None:
+    assert load_settings({"platform": "linux/arm64"}, {}, tmp_path).platform == "linux/arm64"
+    with pytest.raises(UsageError, match="platform"):
+        load_settings({"platform": "windows/amd64"}, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "gpus", ["auto", "none", "all", "2", "device=0,2", "0,1", "device=GPU-3a23c669-1f69", "GPU-3a2"]
+)
+def test_gpus_as_docker_says_them(gpus: str) -> None:
+    assert load_settings({"gpus": gpus}, {}).gpus == gpus
+
+
+@pytest.mark.parametrize("gpus", ["0", "-1", "some", "device=", "all,1", "device=0 --privileged"])
+def test_gpus_that_no_machine_has(gpus: str) -> None:
+    with pytest.raises(UsageError, match="gpus: must be"):
+        load_settings({"gpus": gpus}, {})
+
+
+def test_a_registry_of_base_images_is_no_address() -> None:
+    assert load_settings({"base_registry": "registry.example:5000/team"}, {}).base_registry
+    for wrong in ("https://registry.example", "me:word@registry.example", "registry.example\nRUN true"):
+        with pytest.raises(UsageError, match="base_registry: must be"):
+            load_settings({"base_registry": wrong}, {})

@@ -56,7 +56,9 @@ def test_the_last_line_of_the_models_own_code_is_named() -> None:
     assert where is not None
     assert (where.file, where.line, where.source) == ("net/helper.py", 3, 'return WEIGHTS["x"]')
     local = TRACEBACK.replace("/src/lib", "/tmp/mdai-build-x_1/lib")
-    assert failures.refused("ct", local).what == "`predict` failed at net/helper.py:3: KeyError: 'x'"
+    raised = failures.refused("ct", local)
+    assert raised.what == "`predict` failed on sample ct: KeyError: 'x'"
+    assert raised.where is not None and (raised.where.file, raised.where.line) == ("net/helper.py", 3)
     assert failures.load_failed("While it loaded the model, the worker process ended", "").where is None
 
 
@@ -66,3 +68,18 @@ def test_a_syntax_error_of_a_helper_is_named() -> None:
     )
     where = failures.load_failed(text, "").where
     assert where is not None and (str(where), where.source) == ("helper.py:2", "x = = 1")
+
+
+@pytest.mark.parametrize(
+    ("violation", "advice"),
+    [
+        ("outputs[0].images[0]: expected bytes (found a value of type numpy.ndarray)", "buffer.getvalue()"),
+        ("outputs[0].explanations[1].content: expected bytes (found Tensor)", "buffer.getvalue()"),
+        ("outputs[0]: expected a dict (found list of 1)", "outputs.extend(...)"),
+        ("outputs[0].probability: expected a probability from 0 to 1 (found 37.1)", "divided by 100"),
+        ("outputs[0].probability: expected a probability from 0 to 1 (found nan)", "division by zero"),
+        ("outputs[0].class_index: expected an int (found a value of type numpy.int64)", "int(...)"),
+    ],
+)
+def test_what_mends_an_output(violation: str, advice: str) -> None:
+    assert advice in str(failures.invalid("ct", f"The model's outputs are not valid:\n  {violation}\n").next_step)

@@ -47,6 +47,10 @@ def test_the_line_that_matters(text: str, line: str) -> None:
         ("TypeError: unsupported operand type(s) for |: 'type' and 'NoneType'", "from __future__ import annotations"),
         ("TypeError: 'type' object is not subscriptable", "from __future__ import annotations"),
         ("AttributeError: 'dict' object has no attribute 'files'", '["files"]'),
+        ("AttributeError: 'FileDataset' object has no attribute 'SOPInstanceUid'", "did you mean ds.SOPInstanceUID?"),
+        ("AttributeError: 'FileDataset' object has no attribute 'PixelSpaceing'", "did you mean ds.PixelSpacing?"),
+        ("AttributeError: 'MDAIModel' object has no attribute 'modle'", "`self.modle` is never set"),
+        ("NameError: name 'cv2' is not defined", "nothing is called `cv2`"),
         ("AttributeError: 'FileDataset' object has no attribute 'RescaleSlope'", 'ds.get("RescaleSlope")'),
         ("in _execute_child\nPermissionError: [Errno 13] Permission denied: '/src/lib/run.sh'", "`run.sh` may not be"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,13 @@ class Scripted:
     states: list[TargetState] = field(default_factory=list)
     seen: list[tuple[str, bytes]] = field(default_factory=list)
     url: str = ""
+    gpu_refused: str | None = None
+    gpu_report: dict[str, Any] = field(default_factory=dict)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def ask_gpu(self, frameworks: tuple[str, ...]) -> str:
+        self.asked.append(frameworks)
+        return json.dumps(self.gpu_report)
 
     def logs(self) -> str:
         return "first line\nlast line\n"
@@ -397,3 +405,51 @@ def test_samples_that_were_left_out_are_told(target: Scripted) -> None:
     result = run(target, plan(warnings=(left_out,)))
     assert result.passed
     assert result.warnings == (left_out,)
+
+
+def a_gpu_report(**more: Any) -> dict[str, Any]:
+    """Of a machine with a GPU, on which torch computes unless it is said otherwise."""
+    device = {"name": "Tesla T4", "capability": "7.5", "bytes": 16 * 2**30}
+    torch = {"name": "torch", "distribution": "torch", "version": "2.1.2", "built_for": "12.1", "error": None, **more}
+    driver = {"found": True, "error": "", "cuda": "12.2", "devices": [device]}
+    return {"driver": driver, "driver_version": "535.86.05", "frameworks": [torch]}
+
+
+def status(**gpu: Any) -> tuple[int, str, bytes]:
+    return 200, "application/json", json.dumps({"state": "ready", "gpu": gpu or None}).encode()
+
+
+def test_a_gpu_that_was_used_is_told_with_its_figures(target: Scripted) -> None:
+    target.gpu_report = a_gpu_report()
+    target.replies["/status"] = status(context=True, frameworks={"torch": 9}, bytes_before=1, peak_bytes=2**30)
+    result = run(target, plan(gpu=True))
+    assert result.passed and result.gpu is not None and result.gpu.tested
+    assert result.checks[-1].message == "computed on Tesla T4 (7.5)" and target.asked == [("torch",)]
+
+
+def test_a_model_that_fell_back_to_the_cpu_fails_with_the_reason(target: Scripted) -> None:
+    target.gpu_report = a_gpu_report(error="RuntimeError: CUDA error: no kernel image is available for execution")
+    target.replies["/status"] = status(context=True, frameworks={"torch": 0})
+    result = run(target, plan(gpu=True))
+    assert failed_with(result) == ["gpu-no-kernel"] and "Tesla T4 (7.5)" in result.problems[0].what
+
+
+def test_without_a_gpu_it_is_said_that_nothing_was_tested(target: Scripted) -> None:
+    target.gpu_refused = "the engine gives none: it has no GPU to give"
+    target.gpu_report = {**a_gpu_report(), "driver": {"found": False, "error": "no library", "devices": []}}
+    result = run(target, plan(gpu=True))
+    assert result.passed and result.gpu is not None and not result.gpu.tested
+    (warning,) = result.warnings
+    assert warning.code == "smoke.gpu-not-tested" and "no GPU to give" in result.checks[-1].message
+    assert "\n" not in result.checks[-1].message
+
+
+def test_a_model_that_does_not_load_is_told_why_the_gpu_is_of_no_use(target: Scripted) -> None:
+    target.replies["/ready"] = (503, "text/plain", b"failed: RuntimeError: CUDA error")
+    target.replies["/status"] = (200, "application/json", b'{"state": "failed", "gpu": null}')
+    target.gpu_report = a_gpu_report(error="cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+    assert failed_with(run(target, plan(gpu=True))) == ["load-failed", "gpu-driver-too-old"]
+
+
+def test_a_model_for_a_cpu_is_asked_nothing(target: Scripted) -> None:
+    assert run(target).gpu is None and target.asked == []

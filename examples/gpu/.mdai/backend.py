@@ -27,10 +27,15 @@ def cupy_backend():
     return Backend("cupy", f"computed by cupy {cupy.__version__} on {name}", cupy.asarray, cupy.asnumpy)
 
 
+def relu(array):
+    """What is below zero becomes zero: @, abs and arithmetic are spelt the same in every torch, cupy and numpy."""
+    return (array + abs(array)) / 2
+
+
 def works(backend):
     probe = np.arange(6, dtype=np.float32).reshape(2, 3)
     on_device = backend.to_device(probe)
-    return np.array_equal(backend.to_host((on_device @ on_device.T).clip(20)), (probe @ probe.T).clip(20))
+    return np.array_equal(backend.to_host(relu(on_device @ on_device.T - 20)), relu(probe @ probe.T - 20))
 
 
 def choose():

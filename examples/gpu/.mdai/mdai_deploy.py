@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 import pydicom
-from backend import BACKEND
+from backend import BACKEND, relu
 
 GRID = 32  # the network sees GRID x GRID pixels of a frame
 
@@ -24,8 +24,7 @@ class MDAIModel:
                 continue
             ds = pydicom.dcmread(BytesIO(file["content"]))
             frames = BACKEND.to_device(read_grids(ds))
-            # @ and clip are spelt the same in torch, cupy and numpy.
-            scores = BACKEND.to_host((frames @ self.hidden).clip(0) @ self.output)
+            scores = BACKEND.to_host(relu(frames @ self.hidden) @ self.output)
             outputs.append(
                 {
                     "type": "ANNOTATION",

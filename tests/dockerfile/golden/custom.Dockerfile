@@ -13,13 +13,13 @@ RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp
 
 # No conda environment here: packages go into the parent's own Python.
 FROM system AS environment
-RUN python3 -m pip --version && \
-    python3 -c 'import sys; sys.exit(None if (3, 7) <= sys.version_info[:2] <= (3, 13) else "this is Python " + sys.version)'
+RUN python3 -c 'import sys, sysconfig; host = str(sysconfig.get_config_var("HOST_GNU_TYPE")); sys.exit("this is Python " + sys.version if not (3, 7) <= sys.version_info[:2] <= (3, 13) else "the C library of this Python: " + host if "musl" in host else None)' && \
+    python3 -m pip --version
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
 # beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60 PIP_BREAK_SYSTEM_PACKAGES=1
 RUN --mount=type=bind,source=_mdai/pins,target=/pins \
     PIP_NO_CACHE_DIR=1 python3 -m pip install --quiet --log /tmp/pip.log \
     --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
@@ -42,11 +42,21 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtim
 # Requirements that come by git, built to wheels here, so that neither git nor a key is needed in the image. This
 # parent's Python may lie in /usr, so that no other /usr can be laid over it while it installs.
 FROM environment AS wheels
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60 PIP_BREAK_SYSTEM_PACKAGES=1
 RUN command -v git > /dev/null || \
-    { apt-get -o Acquire::Retries=3 update && apt-get -o Acquire::Retries=3 install --yes --no-install-recommends git; }
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
+      for sources in $all $own; do \
+        apt update; \
+        apt install --yes --no-install-recommends git && break; \
+      done; }
 RUN command -v gcc > /dev/null || \
-    { apt-get -o Acquire::Retries=3 update && apt-get -o Acquire::Retries=3 install --yes --no-install-recommends gcc g++ make; } || \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
+      for sources in $all $own; do \
+        apt update; \
+        apt install --yes --no-install-recommends gcc g++ make && break; \
+      done; } || \
     echo "no compiler could be had; a git requirement that needs one will not build"
 RUN --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \

@@ -14,9 +14,15 @@ RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     . /run/mdai/proxies && ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
-    { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && \
-      DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends libgl1 libglib2.0-0 && \
-      rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; }
+    if ! command -v apt-get > /dev/null; then echo "this parent has no libGL.so.1 and no apt: opencv-python will not load"; else \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
+      for sources in $all $own; do \
+        apt update; \
+        apt install --yes --no-install-recommends libgl1 libglib2.0-0 && break; \
+        apt install --yes --no-install-recommends libgl1-mesa-glx libglib2.0-0 && break; \
+      done; } && \
+    rm -rf /tmp/own-sources /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; fi
 
 # Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
 # requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
@@ -25,16 +31,33 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     . /run/mdai/proxies && missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
     { test -z "$missing" || \
-      { apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt update && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt install --yes --no-install-recommends $missing; } || \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
+      for sources in $all $own; do \
+        apt update; \
+        apt install --yes --no-install-recommends $missing && break; \
+      done; } || \
       echo "these could not be had:$missing; a requirement that needs them will not install"; }
 
-# The model's conda environment, with the Python that base_image asks for.
+# The model's conda environment, with the Python that base_image asks for, made by the fastest program that the parent has
+# and that works. Channels that are named here are the only ones: one of the parent's own may ask for its terms of service.
 FROM system AS environment
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
-    . /run/mdai/proxies && conda create --yes --name mdai-env python=3.10 pip --override-channels --channel 'conda-forge' --channel 'o'"'"'channel' && \
-    conda clean --all --yes
+    . /run/mdai/proxies && for tool in micromamba mamba conda; do \
+      "$tool" --version > /dev/null 2>&1 || continue; \
+      tried="$tried $tool"; \
+      case $tool in \
+        *micromamba) export MAMBA_ROOT_PREFIX="${MAMBA_ROOT_PREFIX:-/tmp/mamba}" ;; \
+        conda) ! "$(conda info --base)/bin/python" -c "import conda_libmamba_solver" 2> /dev/null || export CONDA_SOLVER=libmamba ;; \
+      esac; \
+      "$tool" create --yes --prefix /opt/conda/envs/mdai-env python=3.10 pip --override-channels --channel 'conda-forge' --channel 'o'"'"'channel' && \
+      "$tool" clean --all --yes && made="$tool" && break; \
+      rm -rf /opt/conda/envs/mdai-env; \
+    done; \
+    rm -rf /tmp/mamba; \
+    test -n "$made" || { echo "no conda environment could be made; programs that are here: ${tried:-none of conda, mamba, micromamba}"; exit 1; }
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs

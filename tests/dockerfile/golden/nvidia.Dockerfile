@@ -5,18 +5,19 @@ FROM nvcr.io/nvidia/clara-train-sdk:v4.1 AS mdai-parent
 # What the system must have.
 FROM mdai-parent AS system
 USER root
+SHELL ["/bin/sh", "-c"]
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 
 # No conda environment here: packages go into the parent's own Python.
 FROM system AS environment
-RUN python3 -m pip --version && \
-    python3 -c 'import sys; sys.exit(None if (3, 7) <= sys.version_info[:2] <= (3, 13) else "this is Python " + sys.version)'
+RUN python3 -c 'import sys, sysconfig; host = str(sysconfig.get_config_var("HOST_GNU_TYPE")); sys.exit("this is Python " + sys.version if not (3, 7) <= sys.version_info[:2] <= (3, 13) else "the C library of this Python: " + host if "musl" in host else None)' && \
+    python3 -m pip --version
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
 # beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
-ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
+ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60 PIP_BREAK_SYSTEM_PACKAGES=1
 RUN --mount=type=cache,id=mdai-pip-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     python3 -m pip install --quiet --log /tmp/pip.log \

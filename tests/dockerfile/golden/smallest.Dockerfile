@@ -9,14 +9,32 @@ USER root
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # The libraries that opencv-python loads; most parents have them.
 RUN ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
-    { apt-get -o Acquire::Retries=3 update && \
-      DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 install --yes --no-install-recommends libgl1 libglib2.0-0 && \
-      rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; }
+    if ! command -v apt-get > /dev/null; then echo "this parent has no libGL.so.1 and no apt: opencv-python will not load"; else \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
+      for sources in $all $own; do \
+        apt update; \
+        apt install --yes --no-install-recommends libgl1 libglib2.0-0 && break; \
+        apt install --yes --no-install-recommends libgl1-mesa-glx libglib2.0-0 && break; \
+      done; } && \
+    rm -rf /tmp/own-sources /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; fi
 
-# The model's conda environment, with the Python that base_image asks for.
+# The model's conda environment, with the Python that base_image asks for, made by the fastest program that the parent has
+# and that works. Channels that are named here are the only ones: one of the parent's own may ask for its terms of service.
 FROM system AS environment
-RUN conda create --yes --name mdai-env python=3.8 pip --override-channels --channel 'conda-forge' && \
-    conda clean --all --yes
+RUN for tool in micromamba mamba conda; do \
+      "$tool" --version > /dev/null 2>&1 || continue; \
+      tried="$tried $tool"; \
+      case $tool in \
+        *micromamba) export MAMBA_ROOT_PREFIX="${MAMBA_ROOT_PREFIX:-/tmp/mamba}" ;; \
+        conda) ! "$(conda info --base)/bin/python" -c "import conda_libmamba_solver" 2> /dev/null || export CONDA_SOLVER=libmamba ;; \
+      esac; \
+      "$tool" create --yes --prefix /opt/conda/envs/mdai-env python=3.8 pip --override-channels --channel 'conda-forge' && \
+      "$tool" clean --all --yes && made="$tool" && break; \
+      rm -rf /opt/conda/envs/mdai-env; \
+    done; \
+    rm -rf /tmp/mamba; \
+    test -n "$made" || { echo "no conda environment could be made; programs that are here: ${tried:-none of conda, mamba, micromamba}"; exit 1; }
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs

@@ -1,0 +1,139 @@
+"""The support matrix: which parent images there are, and what is known of them and of their CUDA.
+
+The facts are data, with their sources, in `base_images/matrix.yaml`; whoever tells a user about parents, CUDA or GPUs
+reads them here.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from mdai_build.resources import resource
+
+Platform = Literal["linux/amd64", "linux/arm64"]
+"""An image's operating system and architecture, in the words of OCI (image index, `platform`)."""
+Numbers = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
+"""A version of numbers alone, such as `450.80.02`."""
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ParentImage(_Facts):
+    """An image that a model's image can start from."""
+
+    image: str = Field(description="its reference; of Google's, the name that the registry is put before")
+    distribution: str | None = None
+    glibc: Numbers | None = Field(None, description="its C library; None: not published")
+    cudnn: Numbers | None = Field(None, description="its cuDNN; None: not published, or it has none")
+    pythons: tuple[Numbers, ...] = Field((), description="its own Python, not the model's, by the families there are")
+    platforms: tuple[Platform, ...] = ("linux/amd64",)
+    listed: bool = Field(True, description="whether the vendor still names it")
+    patched_until: datetime.date | None = Field(None, description="when its vendor's patches end")
+    available_until: datetime.date | None = Field(None, description="when its vendor may remove it")
+    problems: tuple[str, ...] = ()
+
+    def past_availability(self, today: datetime.date) -> bool:
+        """Whether it may be gone any day."""
+        return not self.listed or (self.available_until is not None and self.available_until < today)
+
+
+class Kernels(_Facts):
+    """The compute capabilities that a CUDA's compiler makes kernels for."""
+
+    first: Numbers
+    last: Numbers
+
+
+class Generation(_Facts):
+    """A generation of NVIDIA's GPUs."""
+
+    name: str
+    first: Numbers = Field(description="its lowest compute capability")
+    last: Numbers
+    such_as: str
+
+
+class CpuRow(_Facts):
+    """The parents for `device_type: cpu`."""
+
+    google: ParentImage
+    slim: ParentImage
+
+
+class CudaRow(_Facts):
+    """A CUDA version, and the parents that have it."""
+
+    driver: Numbers = Field(description="the host's driver that its release asks for, on Linux")
+    family_driver: Numbers | None = Field(
+        None, description="the oldest driver that runs it within its major version, from CUDA 11 on"
+    )
+    kernels: Kernels
+    google: ParentImage
+    slim: ParentImage | None = Field(None, description="a maintained equivalent without conda; None: there is none")
+    problems: tuple[str, ...] = ()
+
+    @property
+    def oldest_driver(self) -> str:
+        """The oldest driver of a host that can run it (NVIDIA, "Minor Version Compatibility")."""
+        return self.family_driver or self.driver
+
+    def has_kernels_for(self, capability: str) -> bool:
+        """Whether a GPU of this compute capability, such as `8.6`, runs what this CUDA's compiler made.
+
+        A GPU runs the kernels of a lower minor version of its own major one ("Binary Compatibility").
+        """
+        asked, first, last = (_numbers(text) for text in (capability, self.kernels.first, self.kernels.last))
+        return first <= asked and asked[0] <= last[0]
+
+
+class LocalParents(_Facts):
+    """The stand-ins that `make parent` makes on this machine."""
+
+    cpu: ParentImage
+    gpu: ParentImage
+
+
+def _frozen(value: Mapping[str, object]) -> Mapping[str, object]:
+    return MappingProxyType(dict(value))
+
+
+class SupportMatrix(_Facts):
+    """All of `base_images/matrix.yaml`."""
+
+    sources: Annotated[Mapping[str, str], AfterValidator(_frozen)]
+    pythons: tuple[Numbers, ...]
+    generations: tuple[Generation, ...] = Field(description="of GPUs, oldest first")
+    cpu: CpuRow
+    gpu: Annotated[Mapping[str, CudaRow], AfterValidator(_frozen)]
+    clara: Annotated[Mapping[str, ParentImage], AfterValidator(_frozen)]
+    micromamba: ParentImage
+    local: LocalParents
+
+    def generations_of(self, row: CudaRow) -> tuple[Generation, ...]:
+        """The GPU generations that a CUDA version has kernels for."""
+        return tuple(each for each in self.generations if row.has_kernels_for(each.last))
+
+    def newer_generations(self, row: CudaRow) -> tuple[Generation, ...]:
+        """Those that came too late for it."""
+        last = _numbers(row.kernels.last)[0]
+        return tuple(each for each in self.generations if _numbers(each.first)[0] > last)
+
+
+@cache
+def support_matrix() -> SupportMatrix:
+    """The content of `base_images/matrix.yaml`."""
+    text = resource("base_images", "matrix.yaml").read_text(encoding="utf-8")
+    return SupportMatrix.model_validate(yaml.safe_load(text))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

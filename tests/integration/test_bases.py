@@ -1,0 +1,159 @@
+"""Base images, made, pushed to a real registry on loopback, pulled, and built upon."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from harness.runner import Run, run_command
+
+from mdai_build.engine import connect
+from mdai_build.pipeline.bases import Finder, Wanted, combinations
+from mdai_build.settings import load_settings
+
+PARENT = "mdai-build/parent:local-cpu"
+DEPLOY = "class MDAIModel:\n    def predict(self, data):\n        return []\n"
+TAG = "mdai-build-test/bases:latest"
+
+
+@pytest.fixture
+def parent(engine: docker.DockerClient) -> Iterator[str]:
+    """The local parent under a name of this test's own, so that no base image is anybody else's."""
+    name = f"mdai-build-test/parent-{time.time_ns()}:1"
+    engine.api.tag(PARENT, *name.split(":"))
+    before = names(engine)
+    yield name
+    engine.api.remove_image(name, force=True)
+    for added in names(engine) - before:
+        if "base" in added or added == TAG:
+            engine.api.remove_image(added, force=True)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "bases"
+    (folder / ".mdai").mkdir(parents=True)
+    (folder / ".mdai/config.yaml").write_text("base_image: py38\n")
+    (folder / ".mdai/requirements.txt").write_text("colorama==0.4.6\n")
+    (folder / ".mdai/mdai_deploy.py").write_text(DEPLOY)
+    return folder
+
+
+def names(engine: docker.DockerClient) -> set[str]:
+    return {tag for image in engine.images.list() for tag in image.tags}
+
+
+class Machine:
+    """Runs commands that use one parent image, and perhaps a registry of base images."""
+
+    def __init__(self, parent: str, cache_folder: Path, place: Path) -> None:
+        self.variables = {"MDAI_BUILD_PARENT": parent, "MDAI_BUILD_CONDA_CHANNELS": "file:///opt/conda/channel"}
+        self._cache = cache_folder
+        self._place = place
+        self._runs = 0
+
+    def run(self, *words: str, **variables: str) -> Run:
+        self._runs += 1
+        folder = self._place / f"run{self._runs}"
+        folder.mkdir()
+        environment: Mapping[str, str] = {**self.variables, **variables}
+        return run_command([*words, "--json", "--cache-folder", str(self._cache)], folder, environment, 300)
+
+    def build(self, model: Path, *words: str, **variables: str) -> dict[str, Any]:
+        """Of a model that no image is there for."""
+        (model / ".mdai/mdai_deploy.py").write_text(f"{DEPLOY}# {time.time_ns()}\n")
+        run = self.run("build", str(model), "--tag", TAG, "--no-test", *words, **variables)
+        assert run.exit_code == 0, run
+        told: dict[str, Any] = json.loads(run.stdout)
+        return told
+
+
+@pytest.fixture
+def machine(parent: str, cache_folder: Path, tmp_path: Path) -> Machine:
+    return Machine(parent, cache_folder, tmp_path)
+
+
+def test_from_the_machine_that_makes_it_by_way_of_a_registry_to_one_that_builds_upon_it(
+    machine: Machine, parent: str, model: Path, registry: str, engine: docker.DockerClient
+) -> None:
+    there = {"MDAI_BUILD_BASE_REGISTRY": f"{registry}/team"}
+    inline = machine.build(model, "--offline")
+    assert inline["base"]["reference"] is None and "no base image" in inline["base"]["why"]
+    layers = engine.api.inspect_image(TAG)["RootFS"]["Layers"]
+    assert engine.api.inspect_image(TAG)["Config"]["Labels"]["io.mdai-build.base.image"] == "inline"
+
+    made = machine.run("base", "build", "--for", str(model))
+    assert made.exit_code == 0, made
+    (state,) = json.loads(made.stdout)["bases"]
+    assert state["here"] and state["combination"] == "py38-cpu"
+    told = machine.build(model, "--offline")
+    local = f"mdai-build/base:{state['tag']}"
+    assert told["base"]["reference"] == local and told["base"]["server"]
+    assert not {"environment", "packages", "installer"} & {stage["name"] for stage in told["stages"]}
+    labels = engine.api.inspect_image(TAG)["Config"]["Labels"]
+    assert labels["io.mdai-build.base.image"] == local
+    # The same layers, but for the code that changed.
+    assert layers[:-1] == engine.api.inspect_image(TAG)["RootFS"]["Layers"][:-1]
+
+    pushed = machine.run("base", "push", "--for", str(model), **there)
+    assert json.loads(pushed.stdout)["bases"][0]["in_registry"], pushed
+    for name in names(engine):
+        if name.startswith(("mdai-build/base:", f"{registry}/team/base:")) and state["tag"].split(".")[0] in name:
+            engine.api.remove_image(name, force=True)
+    engine.api.remove_image(TAG, force=True)
+    # This machine has no parent image, so it takes the newest.
+    engine.api.remove_image(parent, force=True)
+    pulled = machine.build(model, **there)
+    assert pulled["base"]["reference"] == f"{registry}/team/base:{state['tag'].split('.')[0]}"
+    engine.api.tag(PARENT, *parent.split(":"))
+
+
+def test_what_is_on_another_parent_image_is_not_used(
+    machine: Machine, parent: str, model: Path, engine: docker.DockerClient
+) -> None:
+    assert machine.run("base", "build", "--for", str(model)).exit_code == 0
+    container = engine.containers.create(parent, command=["-"])
+    try:
+        container.commit(*parent.split(":"), changes=["ENV NEW=1"])
+    finally:
+        container.remove()
+    settings = load_settings({"parent": parent, "conda_channels": "file:///opt/conda/channel", "offline": True})
+    (plan,) = combinations(Wanted(models=(model,)), settings)
+    found = Finder(connect(settings.engine_folder), settings, print).find(plan)
+    assert found.parent is None and found.report.reference is None
+    assert "another parent image" in found.report.why
+
+
+def test_a_registry_that_does_not_answer_is_told_of_and_stops_nothing(machine: Machine, model: Path) -> None:
+    nowhere = {"MDAI_BUILD_BASE_REGISTRY": "127.0.0.1:9/team"}
+    told = machine.build(model, **nowhere)
+    (warning,) = [warning for warning in told["warnings"] if warning["code"] == "base.registry"]
+    assert "connection refused" in warning["details"] and told["base"]["reference"] is None
+    assert not [w for w in machine.build(model, "--offline", **nowhere)["warnings"] if w["code"] == "base.registry"]
+    run = machine.run("base", "pull", "--for", str(model), **nowhere)
+    assert (run.exit_code, json.loads(run.stdout)["problems"][0]["code"]) == (5, "engine.not-pulled"), run
+    run = machine.run("base", "push", "--for", str(model))
+    assert (run.exit_code, json.loads(run.stdout)["problems"][0]["code"]) == (2, "base.no-registry"), run
+
+
+def test_many_at_once_start_from_one_too(
+    machine: Machine, model: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    assert machine.run("base", "build", "--for", str(model)).exit_code == 0
+    models = []
+    for number in range(2):
+        folder = tmp_path / f"bases-{number}"
+        (folder / ".mdai").mkdir(parents=True)
+        (folder / ".mdai/config.yaml").write_text("base_image: py38\n")
+        (folder / ".mdai/requirements.txt").write_text("")
+        (folder / ".mdai/mdai_deploy.py").write_text(f"{DEPLOY}# {time.time_ns()}\n")
+        models.append(str(folder))
+    run = machine.run("bake", *models, "--no-test", "--offline", "--tag-prefix", "mdai-build-test/base-")
+    assert run.exit_code == 0, run
+    told = json.loads(run.stdout)
+    assert all(each["build"]["base"]["reference"].startswith("mdai-build/base:py38-cpu-") for each in told["models"])

@@ -1,0 +1,194 @@
+"""Parents as they age: our stages over images that are made here, each with one fault (parents/Dockerfile)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from harness.runner import Run, run_command
+
+HERE = Path(__file__).parent
+CHANNEL = "file:///opt/conda/channel"
+MINIMAL = HERE / "bundles" / "minimal" / "model"
+
+
+@pytest.fixture(scope="module")
+def faulty(engine: docker.DockerClient) -> Iterator[Callable[[str], str]]:
+    """Makes the parent of a stage of parents/Dockerfile, and gives its name."""
+    made: set[str] = set()
+
+    def make(stage: str) -> str:
+        tag = f"mdai-build-test/parent-{stage}:latest"
+        if tag not in made:
+            _docker("buildx", "build", "--load", "--quiet", "--target", stage, "--tag", tag, str(HERE / "parents"))
+            made.add(tag)
+        return tag
+
+    yield make
+    for tag in made:
+        engine.api.remove_image(tag)
+
+
+def _docker(*words: str) -> subprocess.CompletedProcess[str]:
+    from mdai_build.engine import connect
+    from mdai_build.settings import load_settings
+
+    found = connect(load_settings().engine_folder)
+    done = subprocess.run(
+        found.command(*words), env=found.environment.values, capture_output=True, text=True, check=False
+    )
+    found.client.close()
+    return done
+
+
+def stage_over(parent: str, stage: str, folder: Path, channel: str = CHANNEL) -> str:
+    """What BuildKit printed while it built one of our stages over a parent, and how that ended."""
+    context = folder / "context"
+    settings = {"MDAI_BUILD_PARENT": parent, "MDAI_BUILD_CONDA_CHANNELS": channel, "MDAI_BUILD_OFFLINE": "true"}
+    run = run_command(["render", str(MINIMAL), "-o", str(context)], folder, settings, 60)
+    assert run.exit_code == 0, run
+    done = _docker(
+        "buildx", "build", "--progress=plain", "--no-cache", "--output=type=cacheonly", "--target", stage, str(context)
+    )
+    return f"{done.stdout}{done.stderr}\nended with {done.returncode}"
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ("expired-key", "is not signed"),
+        ("unreadable-source", "sources could not be read"),
+        ("renamed", "Unable to locate package libgl1"),
+    ],
+)
+def test_system_libraries_come_although(fault: str, seen: str, faulty: Callable[[str], str], tmp_path: Path) -> None:
+    said = stage_over(faulty(fault), "system", tmp_path)
+    assert seen in said, said
+    assert "ended with 0" in said, said
+    assert "Setting up libgl1" in said, said
+
+
+@pytest.mark.parametrize(
+    ("parent", "seen"),
+    [
+        ("asks-for-terms", None),
+        ("micromamba-alone", None),
+        ("broken-mamba", "no such symbol"),
+    ],
+)
+def test_the_environment_is_made_with_what_the_parent_has(
+    parent: str, seen: str | None, faulty: Callable[[str], str], tmp_path: Path
+) -> None:
+    said = stage_over(faulty(parent), "environment", tmp_path)
+    assert "ended with 0" in said, said
+    assert "environment location: /opt/conda/envs/mdai-env" in said, said
+    assert "Terms of Service" not in said
+    assert seen is None or seen in said, said
+
+
+def test_a_parent_without_any_of_them_is_told(faulty: Callable[[str], str], tmp_path: Path, cache_folder: Path) -> None:
+    run = build(tmp_path, cache_folder, {"MDAI_BUILD_PARENT": faulty("bare")})
+    assert run.exit_code == 6, run
+    (problem,) = json.loads(run.stdout)["problems"]
+    assert "--parent slim" in problem["next_step"]
+    assert "none of conda, mamba, micromamba" in problem["details"]
+
+
+def test_slim_brings_micromamba_to_an_image_without_conda(
+    faulty: Callable[[str], str], tmp_path: Path, cache_folder: Path, engine: docker.DockerClient
+) -> None:
+    from mdai_build.matrix import support_matrix
+
+    matrix = support_matrix()
+    tag = "mdai-build-test/slim:latest"
+    settings = {
+        "MDAI_BUILD_PARENT": "slim",
+        "MDAI_BUILD_PARENT_REPLACEMENTS": f"{matrix.cpu.slim.image}={faulty('bare')} "
+        f"{matrix.micromamba.image}={faulty('micromamba')}",
+        "MDAI_BUILD_CONDA_CHANNELS": "file:///run/mdai/micromamba/opt/conda/channel",
+    }
+    run = build(tmp_path, cache_folder, settings, "--tag", tag)
+    assert run.exit_code == 0, run
+    labels = engine.images.get(tag).labels
+    assert labels["io.mdai-build.parent.kind"] == "slim"
+    assert labels["io.mdai-build.parent.id"] == engine.images.get(faulty("bare")).id
+    look = "command -v conda micromamba; ls /opt/conda /run"
+    left = engine.containers.run(tag, entrypoint=["sh", "-c", look], remove=True)
+    assert left.decode().split() == ["/opt/conda:", "envs", "/run:", "lock"]
+    engine.api.remove_image(tag)
+
+
+def test_the_nvidia_kind_keeps_what_its_parent_has(
+    faulty: Callable[[str], str], tmp_path: Path, cache_folder: Path, engine: docker.DockerClient
+) -> None:
+    tag = "mdai-build-test/clara:latest"
+    settings = {
+        "MDAI_BUILD_PARENT_REPLACEMENTS": f"nvcr.io/nvidia/clara-train-sdk:v4.1={faulty('clara')}",
+        "MDAI_BUILD_PARENT": "gcp",
+    }
+    model = tmp_path / "clara"
+    (model / ".mdai").mkdir(parents=True)
+    (model / "workspace").mkdir()
+    (model / "workspace" / "model.txt").write_text("the model's\n")
+    (model / ".mdai" / "config.yaml").write_text("base_image: nvidia\nclara_version: 4.1.0\n")
+    (model / ".mdai" / "requirements.txt").write_text("")
+    (model / ".mdai" / "mdai_deploy.py").write_text(
+        (MINIMAL / ".mdai" / "mdai_deploy.py")
+        .read_text()
+        .replace('"seen"', 'open("/workspace/parent.txt").read() + open("/workspace/model.txt").read()')
+    )
+    run = build(tmp_path, cache_folder, settings, "--tag", tag, model=model)
+    assert run.exit_code == 0, run
+    engine.api.remove_image(tag)
+
+
+def build(folder: Path, cache_folder: Path, settings: dict[str, str], *words: str, model: Path = MINIMAL) -> Run:
+    environment = {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder), **settings}
+    work = folder / "run"
+    work.mkdir()
+    return run_command(["build", str(model), "--json", *words], work, environment, 300)
+
+
+def test_a_pinned_parent_stays_what_it_is(engine: docker.DockerClient, registry: str, tmp_path: Path) -> None:
+    from mdai_build.engine import connect, ensure_parent
+    from mdai_build.parents import resolved_reference
+    from mdai_build.settings import load_settings
+
+    name = f"{registry}/ours/base:1"
+
+    def push(content: str) -> None:
+        (tmp_path / "Dockerfile").write_text(f'FROM scratch\nLABEL content="{content}"\nCOPY Dockerfile /\n')
+        for words in (("buildx", "build", "--load", "--tag", name, str(tmp_path)), ("push", name)):
+            done = _docker(*words)
+            assert done.returncode == 0, done.stderr
+
+    push("first")
+    place = tmp_path / "pin"
+    place.mkdir()
+    run = run_command(["parents", "pin", name, f"{registry}/ours/none:1", "--json"], place, {}, 60)
+    assert (run.exit_code, run.left) == (0, ("parents.lock",)), run
+    told = json.loads(run.stdout)
+    assert list(told["pins"]) == [name] and "ours/none:1" in told["warnings"][0]["what"]
+
+    push("second")
+    settings = load_settings({}, {}, place / "work")
+    reference = resolved_reference(name, settings)
+    assert reference == f"{registry}/ours/base@{told['pins'][name]}"
+    engine.api.remove_image(name)
+    found = connect(load_settings().engine_folder)
+    facts = ensure_parent(found, reference, lambda text: None, "linux/amd64")
+    assert (facts.labels["content"], facts.digest, facts.platform) == ("first", told["pins"][name], "linux/amd64")
+    found.client.close()
+    engine.api.remove_image(facts.id)
+
+
+def test_a_platform_that_the_engine_has_nothing_of_is_told(tmp_path: Path, cache_folder: Path) -> None:
+    settings = {"MDAI_BUILD_PARENT": "mdai-build/parent:local-cpu", "MDAI_BUILD_PLATFORM": "linux/arm64"}
+    run = build(tmp_path, cache_folder, settings)
+    assert run.exit_code == 5, run
+    (problem,) = json.loads(run.stdout)["problems"]
+    assert "is for linux/amd64, not for linux/arm64" in problem["what"]
