@@ -33,7 +33,7 @@ _ASKED = SmokeRequest(
     files=(
         InputFile(
             name="x",
-            content=b"",
+            stored=b"",
             content_type=DICOM,
             study_uid="1.2",
             series_uid="1",
