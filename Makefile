@@ -73,6 +73,10 @@ fuzz: setup ## feed invented bytes to the checks of the server, for five minutes
 	@$(BIN)/uv run --no-project --python 3.11 --with atheris,msgpack,numpy,pydicom,hypothesis \
 		tests/fuzz/contract.py -max_total_time=300
 
+.PHONY: scoreboard
+scoreboard: setup ## invent hostile input by the thousand, and write docs/scoreboard.md
+	@$(BIN)/python scripts/scoreboard.py
+
 .PHONY: clean
 clean: ## remove what these targets made in this folder; the engine and its images stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .import_linter_cache

@@ -149,6 +149,16 @@ class BuildPlan:
         return re.sub(r"[^A-Za-z0-9]+", "-", f"{self.parent.reference}{other}")
 
     @property
+    def trusts_parent(self) -> bool:
+        """Whether the parent image is ours to trust; an author's own may put anything in the place of its Python."""
+        return self.parent.kind != "custom"
+
+    @property
+    def runs_no_code(self) -> bool:
+        """Whether the step that installs the requirements runs no code of the bundle or of its packages."""
+        return self.trusts_parent and self.parent.has_conda and not self.builds_from_source
+
+    @property
     def packages_cache(self) -> str:
         """Name of uv's cache. It holds bytecode beside the packages, which all of a Python's images would else get of
         every other Python."""

@@ -132,6 +132,10 @@ class Settings(BaseModel):
     memory: int = Field(
         4 * 1024**3, ge=6 * 1024**2, description="memory limit of the smoke test's container, from 6m, docker's least"
     )
+    cpus: float = Field(4.0, gt=0, description="CPUs that the smoke test's container may use, of those that there are")
+    test_network: Literal["none", "default"] = Field(
+        "none", description="network of the smoke test's container: `none`, or the engine's `default`"
+    )
     gpus: str = Field(
         "auto",
         description="GPUs for a served model: `auto` (all that there are, for a model of device_type gpu), `none`, "
@@ -139,6 +143,13 @@ class Settings(BaseModel):
     )
     ready_timeout: float = Field(300.0, gt=0, description="how long a model may take to load")
     predict_timeout: float = Field(120.0, gt=0, description="how long one answer of the smoke test may take")
+
+    build_timeout: float = Field(7200.0, gt=0, description="how long a build may take")
+    bundle_entries: int = Field(100_000, gt=0, description="how many files a bundle may hold")
+    bundle_bytes: int = Field(64 * 1024**3, gt=0, description="how much a bundle may hold, unpacked; such as 64g")
+    bundle_ratio: int = Field(
+        200, gt=1, description="how many times an archive, or a file in it, may grow when it is unpacked"
+    )
 
     _logins: tuple[Login, ...] = PrivateAttr(())
 
@@ -184,7 +195,7 @@ class Settings(BaseModel):
         extra = ",mode=max,compression=zstd,oci-mediatypes=true" if info.field_name == "cache_to" else ""
         return tuple(word if "=" in word else f"type=registry,ref={word}{extra}" for word in words)
 
-    @field_validator("memory", "keep_bytes", mode="before")
+    @field_validator("memory", "bundle_bytes", "keep_bytes", mode="before")
     @classmethod
     def _read_size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value

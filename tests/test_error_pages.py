@@ -14,7 +14,7 @@ from mdai_build.error_pages import error_pages, errors_page, nearest_code, page_
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mdai_build"
 ROOMS = {path.stem for path in PACKAGE.iterdir()} | {"usage", "doctor", "init", "clean", "install", "offline", "lock"}
-ROOMS |= {"serve", "dev", "inspect", "output"}
+ROOMS |= {"serve", "dev", "inspect", "output", "verify"}
 NO_CODES = re.compile(
     r"(.*\.(yaml|txt|json|toml|py|md|lock|gz|com|org)|request\.\w+|parent\.(kind|why)|docker\.sock|bundle\.digest|config\.yml|report\.html)$"
 )

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mdai_build.bundle.limits import too_many_entries
 from mdai_build.bundle.model import Limits
 from mdai_build.bundle.names import UnsafeNameError, left_out_part, safe_path, shown
 from mdai_build.bundle.reader import MemberReader, telling_damage
 from mdai_build.bundle.tree import Refusals
-from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.errors import BundleError
 
 _LOOK_DEPTH = 3
 _LOOK_ENTRIES = 2000
@@ -157,15 +158,7 @@ class _Walker:
             self._refuse("special-file", path, "is a device, pipe or socket; a bundle holds files and folders only")
             return
         if len(self.source.places) >= self._limits.entries:
-            raise BundleError(
-                Problem(
-                    "bundle.too-many-entries",
-                    f"the folder has more than {self._limits.entries} files",
-                    Location(str(self.source.root)),
-                    f"at most {self._limits.entries} files",
-                    "move what the model does not need, such as training data, out of it",
-                )
-            )
+            raise BundleError(too_many_entries(self.source.root, self._limits, "folder"))
         self.source.contents[path] = len(self.source.places)
         self.source.places.append(real)
         self.source.statuses.append(status)

@@ -22,8 +22,8 @@ class Limits:
 
     entries: int = 100_000
     total_bytes: int = 64 * GIB
-    ratio: int = 1000
-    """Unpacked size over packed size, for what unpacks to more than `ratio_floor`."""
+    ratio: int = 200
+    """Unpacked size over packed size, of each member and of the whole, for what unpacks to more than `ratio_floor`."""
     ratio_floor: int = 256 * 1024**2
     text_bytes: int = 1024**2
     """The largest file that is read as text: config.yaml, requirements.txt, mdai_deploy.py."""

@@ -10,10 +10,11 @@ LEFT_OUT = frozenset({"__MACOSX", ".DS_Store", ".git", "__pycache__"})
 
 _APPLE_DOUBLE = "._"
 _DRIVE = re.compile(r"[A-Za-z]:")
+_WHITEOUT = ".wh."  # OCI image specification, "Whiteouts"
 _LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
 _LONGEST_PART = 255  # NAME_MAX of Linux
 # Controls that reorder or break a line when it is shown: a name must read as what it is.
-_MISLEADING = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MISLEADING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class UnsafeNameError(ValueError):
@@ -46,6 +47,10 @@ def safe_path(name: str) -> str:
     if ".." in parts:
         raise UnsafeNameError("parent-path", "leads out of its folder with `..`")
     path = "/".join(parts)
+    if any(part.startswith(_WHITEOUT) for part in parts):
+        raise UnsafeNameError(
+            "layer-name", f"starts with `{_WHITEOUT}`, by which an image's layers say that a file is gone", "rename it"
+        )
     if _DRIVE.match(path):
         raise UnsafeNameError("absolute-path", "starts with a drive letter")
     if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):

@@ -11,10 +11,11 @@ from mdai_build.bundle import folder_source
 from mdai_build.bundle.archive import ArchiveSource
 from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.bundle.layout import beside_warning, find_config, find_root
+from mdai_build.bundle.limits import too_large
 from mdai_build.bundle.model import Bundle, BundleKind, Limits, Member
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.reader import telling_damage
-from mdai_build.bundle.tar_source import TarSource, too_large
+from mdai_build.bundle.tar_source import TarSource
 from mdai_build.bundle.tree import build_tree, case_collisions, empty_folders, left_out_warning
 from mdai_build.bundle.zip_source import ZipSource
 from mdai_build.errors import BundleError, Location, Problem
@@ -98,7 +99,7 @@ def _bundle(
 ) -> Bundle:
     ordered = tuple(sorted(members, key=lambda member: member.path))
     if sum(member.size for member in ordered) > limits.total_bytes:
-        raise BundleError(too_large(path, limits.total_bytes))
+        raise BundleError(too_large(path, limits))
     paths = source.contents.keys()
     root, beside = root_and_beside
     return Bundle(

@@ -31,6 +31,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_CHUNK = 1024**2
 
 
 class _Readable(Protocol):
@@ -93,3 +94,14 @@ class MemberReader:
         if self._missing < 0 or (not part and self._missing > 0):
             raise damaged(self._origin, self._name, "it is not as long as it says, or it changed just now")
         return part
+
+    def read_all(self) -> bytes:
+        """All bytes of a member that is known to be small.
+
+        Raises:
+            BundleError: the member is damaged.
+        """
+        parts = []
+        while part := self.read(_CHUNK):
+            parts.append(part)
+        return b"".join(parts)

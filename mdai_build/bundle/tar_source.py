@@ -10,20 +10,24 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import re
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 from mdai_build.bundle.layout import MDAI
-from mdai_build.bundle.model import GIB, Limits
+from mdai_build.bundle.limits import too_dense, too_large, too_many_entries
+from mdai_build.bundle.model import Limits
+from mdai_build.bundle.names import shown
 from mdai_build.bundle.reader import MemberReader, damaged, telling_damage
 from mdai_build.bundle.stamp import Stamp
 from mdai_build.bundle.tree import Entry
-from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.errors import BundleError
 
 _BLOCK = 256 * 1024
 _LARGEST_HEADER = 1024**2
+_LONGEST_NAME = 16 * 1024
 _MOST_READS_PAST_END = 100
 _KEPT_BYTES = 16 * 1024**2
 _HEADERS_WITH_DATA = (
@@ -39,6 +43,31 @@ _KINDS = {
     tarfile.FIFOTYPE: "a named pipe",
     tarfile.GNUTYPE_SPARSE: "a sparse file (`tar --sparse`)",
 }
+_NUMBER = re.compile(rb"-?[0-9]{1,20}(\.[0-9]{0,20})?")
+_PAX_VALUES = {
+    b"path": re.compile(rb"[^\0]{0,%d}[^\0/]" % _LONGEST_NAME),
+    b"linkpath": re.compile(rb"[^\0]{1,%d}" % _LONGEST_NAME),
+    b"size": re.compile(rb"[0-9]{1,18}"),
+    **dict.fromkeys((b"mtime", b"atime", b"ctime", b"uid", b"gid"), _NUMBER),
+}
+_PAX_REFUSED = (b"hdrcharset", b"charset", b"SCHILY.realsize", b"GNU.sparse.", b"SUN.holesdata")
+_PAX_FOR_ALL = frozenset({b"comment", b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"})
+
+
+class _Again:
+    """Gives tarfile once more what was read of its stream, and the stream itself from then on."""
+
+    def __init__(self, archive: tarfile.TarFile, stream: IO[bytes], content: bytes) -> None:
+        self._archive = archive
+        self._stream = stream
+        self._content = content
+
+    def read(self, _: int) -> bytes:
+        self._archive.fileobj = cast(Any, self._stream)
+        return self._content
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class _StrictHeader(tarfile.TarInfo):
@@ -54,13 +83,67 @@ class _StrictHeader(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from None
         if header.size < 0 or (header.type in _HEADERS_WITH_DATA and header.size > _LARGEST_HEADER):
             raise tarfile.ReadError("a header with a wrong size")
+        if header.type == tarfile.SOLARIS_XHDTYPE:
+            raise tarfile.ReadError("it holds an extended header of old Solaris")
+        if buf[257:263] != b"ustar\0" and bytes(buf[345:500]).strip(b"\0"):
+            raise tarfile.ReadError("a header of two formats")  # for tarfile that is a part of the path
         return header
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        with self._ahead(archive):
+            return cast(tarfile.TarInfo, super()._proc_gnulong(archive))  # type: ignore[misc]
+
+    @contextlib.contextmanager
+    def _ahead(self, archive: tarfile.TarFile) -> Iterator[None]:
+        """While what comes ahead of a member's header is read. Tools differ in which of two counts."""
+        kinds: set[bytes] = archive.__dict__.setdefault("kinds_ahead", set())
+        gnu = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+        if kinds and (self.type in kinds or not (kinds | {self.type}) <= gnu):
+            raise tarfile.ReadError("a member with two extended headers")
+        kinds.add(self.type)
+        try:
+            yield
+        finally:
+            kinds.discard(self.type)
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """tarfile skips what it does not understand of an extended header; other tools end there, or guess."""
+        stream = archive.fileobj
+        size = -(-self.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        content = cast(IO[bytes], stream).read(size)
+        _check_pax(content[: self.size], for_all=self.type == tarfile.XGLTYPE)
+
+        archive.fileobj = cast(Any, _Again(archive, cast(IO[bytes], stream), content))
+        if self.type == tarfile.XGLTYPE:
+            return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]
+        with self._ahead(archive):
+            return cast(tarfile.TarInfo, super()._proc_pax(archive))  # type: ignore[misc]
 
     def _refuse_sparse(self, *_: Any) -> None:
         raise tarfile.ReadError("it holds a sparse file (`tar --sparse`); pack it without that option")
 
     # Maps of sparse files have no bound in tarfile and could fill the memory.
     _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+def _check_pax(content: bytes, for_all: bool) -> None:
+    """Refuses an extended header (POSIX, pax Interchange Format) that is not one to the letter, or that says of a file
+    what tools read differently. What holds for all files may say who made them and when, and nothing else."""
+    keys = set()
+    while content:
+        length = content.partition(b" ")[0]
+        if not length.isdigit() or len(length) > 7 or not len(length) + 1 < int(length) <= len(content):
+            raise tarfile.ReadError("a malformed extended header")
+        record, content = content[len(length) + 1 : int(length)], content[int(length) :]
+        key, equals, value = record[:-1].partition(b"=")
+        if not equals or not record.endswith(b"\n") or not key or key in keys:
+            raise tarfile.ReadError("a malformed extended header")
+        keys.add(key)
+        wanted, told = _PAX_VALUES.get(key), shown(key.decode("utf-8", "replace"), 60)
+        if key.startswith(_PAX_REFUSED) or (wanted and not wanted.fullmatch(value)):
+            raise tarfile.ReadError(f"an extended header with {told}")
+        if for_all and key not in _PAX_FOR_ALL:
+            raise tarfile.ReadError(f"an extended header that says {told} of all files")
 
 
 class _Metered(io.RawIOBase):
@@ -84,27 +167,10 @@ class _Metered(io.RawIOBase):
             if self._past_end > _MOST_READS_PAST_END:
                 raise EOFError
         if self._done > self._most:
-            raise BundleError(too_large(self._origin, self._most))
+            raise BundleError(too_large(self._origin, self._limits))
         if self._done > self._suspect:
-            raise BundleError(
-                Problem(
-                    "bundle.bomb",
-                    f"the archive grows more than {self._limits.ratio} times when unpacked",
-                    Location(str(self._origin)),
-                    next_step="trust no archive whose origin you do not know",
-                )
-            )
+            raise BundleError(too_dense(self._origin, self._limits))
         return part
-
-
-def too_large(origin: Path, limit: int) -> Problem:
-    """The problem that a bundle holds more bytes than it may."""
-    return Problem(
-        "bundle.too-large",
-        f"the bundle holds more than {limit / GIB:g} GiB",
-        Location(str(origin)),
-        next_step="leave out what the model does not need, such as training data",
-    )
 
 
 class TarSource:
@@ -123,7 +189,7 @@ class TarSource:
         with self._opened() as archive:
             for info in self._headers(archive):
                 if len(entries) >= self._limits.entries:
-                    raise BundleError(_too_many(self.origin, self._limits.entries))
+                    raise BundleError(too_many_entries(self.origin, self._limits))
                 entry = _entry(info)
                 small = entry.size <= min(self._limits.text_bytes, room)
                 if entry.kind == "file" and small and MDAI in info.name.split("/"):
@@ -150,6 +216,9 @@ class TarSource:
                 info = archive.next()
             if info is None:
                 break
+            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
+            if len(info.name) > _LONGEST_NAME or len(info.linkname) > _LONGEST_NAME:
+                raise damaged(self.origin, info.name[:100], "its name is too long")
             yield info
         self._check_rest(archive)
 
@@ -188,6 +257,9 @@ def _content(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _entry(info: tarfile.TarInfo) -> Entry:
+    if info.size and not info.isreg():
+        # Some tools take what follows for its content, others for the next member.
+        return Entry(info.name, "special", target="no file, and has a size")
     if info.type in _KINDS or info.issparse():
         return Entry(info.name, "special", target=_KINDS.get(info.type, "a sparse file"))
     if info.isdir():
@@ -199,13 +271,3 @@ def _entry(info: tarfile.TarInfo) -> Entry:
     if not info.isreg():
         return Entry(info.name, "special", target="of a kind that is not known")
     return Entry(info.name, "file", info.size, bool(info.mode & 0o111))
-
-
-def _too_many(origin: Path, limit: int) -> Problem:
-    return Problem(
-        "bundle.too-many-entries",
-        f"the archive has more than {limit} entries",
-        Location(str(origin)),
-        f"at most {limit} files",
-        "leave out what the model does not need, such as training data",
-    )

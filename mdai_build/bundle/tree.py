@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
     """Each safe path with the number of its entry, and the topmost paths of what is left out."""
     nodes: dict[str, int] = {}
     left_out: set[str] = set()
+    spelled: dict[str, str] = {}
     for number, entry in enumerate(entries):
         if not entry.name and entry.kind == "folder":
             continue  # the top itself, as Python's `tar.add(folder, arcname="")` writes it
@@ -109,11 +111,21 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
             if entry.kind != "folder":
                 refusals.add("empty-name", entry.name, "is no name for a file")
             continue
+        if entry.kind == "special":
+            refusals.add("special-file", entry.name, f"is {entry.target}; a bundle holds files and folders only")
+            continue
+        if entry.kind == "file" and entry.name.endswith("/"):
+            refusals.add("file-as-folder", entry.name, "is a file in the archive, and has the name of a folder")
+            continue
         if (left := left_out_part(path)) is not None:
             left_out.add(left)
             continue
-        if entry.kind == "special":
-            refusals.add("special-file", entry.name, f"is {entry.target}; a bundle holds files and folders only")
+        # Some tools compose accents when they unpack.
+        composed = unicodedata.normalize("NFC", path)
+        if spelled.setdefault(composed, path) != path:
+            refusals.add(
+                "duplicate", entry.name, f"is another spelling of `{shown(spelled[composed])}`, with the same letters"
+            )
             continue
         earlier = nodes.setdefault(path, number)
         if earlier != number and not (entry.kind == entries[earlier].kind == "folder"):
@@ -207,6 +219,8 @@ class _Links:
         entry = self._entries[number]
         try:
             target = safe_path(entry.target)
+            if entry.target.endswith("/"):
+                raise _LinkError(f"is a hard link to `{shown(entry.target)}`, which is the name of a folder")
         except UnsafeNameError as unsafe:
             raise _LinkError(f"is a hard link to `{shown(entry.target)}`, which {unsafe.reason}") from None
         found = self._nodes.get(target, -1)

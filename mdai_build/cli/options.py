@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -121,6 +122,8 @@ smoke_options = together(
     ),
     click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the pictures."),
     click.option("--memory", help="Memory limit of the container, such as 512m or 4g."),
+    click.option("--cpus", help="CPUs that the container may use; default: 4."),
+    click.option("--test-network", help="Network of the container: none, or the engine's default; default: none."),
     click.option("--ready-timeout", help="Seconds that the model may take to load."),
     click.option("--predict-timeout", help="Seconds that one answer may take."),
 )
@@ -140,8 +143,15 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """A result for machines, on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """A result for machines, on standard output. A terminal that shows it obeys nothing of it: what JSON itself leaves
+    as it is, and is no text, stands there as an escape of JSON's.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    click.echo(_UNSHOWN.sub(lambda found: json.dumps(found[0])[1:-1], text))
+
+
+# Controls, what turns the direction of text around or hides in it, and halves of characters, which no output takes.
+_UNSHOWN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 def silent(text: str) -> None:

@@ -86,7 +86,7 @@ class Progress:
 
     def tell(self, text: str) -> None:
         """A new step began, or the present one got further."""
-        line = self._clean(text).strip()[:_WIDEST]
+        line = self._clean_line(text).strip()[:_WIDEST]
         is_step = any(step.name == text for step in self._steps.values())
         if not is_step:
             self._begin(line)
@@ -115,9 +115,10 @@ class Progress:
         """A check of the smoke test ended."""
         if self._phase != "smoke test":
             self._begin("smoke test")
-        self._last = check.name
+        name = self._clean_line(check.name)
+        self._last = name
         if self._live is None:
-            self._print(f"smoke test: {check.name}: {_WORDS[check.outcome]}")
+            self._print(f"smoke test: {name}: {_WORDS[check.outcome]}")
 
     def _begin(self, phase: str) -> None:
         """Something else than the steps of a build begins; of `name: how far` the name counts."""

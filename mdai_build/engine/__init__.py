@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
     from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image
-    from mdai_build.engine.container import RunOptions, end_work, require_local, running_container
+    from mdai_build.engine.container import (
+        RunOptions,
+        can_do_without_network,
+        end_work,
+        require_local,
+        running_container,
+    )
     from mdai_build.engine.gpus import GpuRequest, gpu_request
     from mdai_build.engine.inspection import ImageDetails, Layer, digests_of, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
@@ -32,7 +38,7 @@ _MODULES = {
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
     "connection": ("Engine", "ImageFacts", "connect", "require_image"),
-    "container": ("RunOptions", "end_work", "require_local", "running_container"),
+    "container": ("RunOptions", "can_do_without_network", "end_work", "require_local", "running_container"),
     "gpus": ("GpuRequest", "gpu_request"),
     "inspection": ("ImageDetails", "Layer", "digests_of", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
@@ -67,6 +73,7 @@ __all__ = [
     "bake_file",
     "bake_images",
     "build_image",
+    "can_do_without_network",
     "connect",
     "digests_of",
     "end_work",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, image_id
+from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, given_up_after, image_id
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.steps import ShowsSteps, StepNow
@@ -52,8 +52,10 @@ def bake_images(
         # Newer ones ask before a file that they do not know reads outside the working folder; this one is ours.
         variables = {**engine.environment.values, **dict(some.proxies), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
         with started(engine.command(*words), Environment(variables)) as process:
-            follow(process.stdout or (), progress, _Once(on_step))
-            if process.wait() != 0:
+            with given_up_after(process, some.timeout, progress):
+                follow(process.stdout or (), progress, _Once(on_step))
+                exit_code = process.wait()
+            if exit_code != 0:
                 raise build_failure(progress)
         told: dict[str, Any] = json.loads(metadata.read_bytes())
     seconds = time.monotonic() - begun
@@ -92,7 +94,8 @@ def _target(request: BuildRequest) -> dict[str, Any]:
         "dockerfile": "Dockerfile",
         "contexts": {name: str(folder) for name, folder in request.contexts},
         "secret": [f"id={name},src={file}" for name, file in request.secrets],
-        "args": {name: None for name, _ in request.proxies},  # taken from the environment: a value may hold a password
+        # Those of proxies are taken from the environment: a value may hold a password.
+        "args": {**request.arguments, **{name: None for name, _ in request.proxies}},
         "labels": dict(request.labels),
         "network": request.network,
         "platforms": [request.platform] if request.platform else [],

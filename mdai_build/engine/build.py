@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -116,9 +119,19 @@ class BuildRequest:
     """Of the image's layers. A local image gains nothing from it, which takes longer than all else on a large one."""
     repack: bool = False
     """Whether layers that are there in another packing, the parent's too, are packed anew."""
+    cache_namespace: str | None = None
+    """What tells the cache mounts of this build from those of others, whatever their ids are; None: they are shared."""
+    timeout: float | None = None
+    """Seconds after which the build is given up."""
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     """Where build caches are read and written, in the words of `docker buildx build`."""
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Build arguments with values that anyone may see."""
+        # A predefined one of BuildKit (Dockerfile reference, "BuildKit built-in build args").
+        return {"BUILDKIT_CACHE_MOUNT_NS": self.cache_namespace} if self.cache_namespace else {}
 
     @property
     def exporter(self) -> str:
@@ -223,7 +236,10 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
         # By their names alone on the command line: their values may hold a password, which `-v` and `ps` would show.
         environment = Environment({**engine.environment.values, **dict(request.proxies)})
         try:
-            with started(_command(engine, request, metadata), environment) as process:
+            with (
+                started(_command(engine, request, metadata), environment) as process,
+                given_up_after(process, request.timeout, progress),
+            ):
                 follow(process.stdout or (), progress, on_step)
                 exit_code = process.wait()
         except BaseException:
@@ -237,6 +253,40 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
             stages=progress.stages(),
             seconds=time.monotonic() - begun,
             steps=progress.steps(begun),
+        )
+
+
+@contextlib.contextmanager
+def given_up_after(process: subprocess.Popen[str], seconds: float | None, progress: Progress) -> Iterator[None]:
+    """Ends a builder that takes longer than it may; BuildKit then ends the step that runs.
+
+    Raises:
+        BuildFailedError: it did.
+    """
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        process.terminate()
+
+    timer = threading.Timer(seconds or 0, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if over.is_set():
+        running = [name for vertex, name in progress.names.items() if vertex not in progress.seconds]
+        raise BuildFailedError(
+            Problem(
+                code="engine.too-slow",
+                what=f"the build took longer than {seconds:g} s, and was ended",
+                where=Location("settings", key="build_timeout"),
+                next_step="if it needs that long, set build_timeout to more seconds",
+                details=f"the last step that began: {running[-1]}" if running else None,
+            )
         )
 
 
@@ -282,6 +332,8 @@ def _command(engine: Engine, request: BuildRequest, metadata: Path) -> list[str]
         words.append(f"--label={name}={value}")
     for name, folder in request.contexts:
         words.append(f"--build-context={name}={folder}")
+    for name, value in request.arguments.items():
+        words.append(f"--build-arg={name}={value}")
     for name, _ in request.proxies:
         words.append(f"--build-arg={name}")
     return engine.command(*words, str(request.context))

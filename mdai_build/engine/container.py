@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +17,12 @@ from urllib.parse import urlsplit
 
 import docker.errors
 from docker.models.containers import Container as DockerContainer
-from docker.types import Mount
+from docker.types import LogConfig, Mount, Ulimit
 
 from mdai_build.engine.connection import Engine, engine_words
 from mdai_build.engine.gpus import GpuRequest, gpu_refused, refusal
 from mdai_build.engine.process import end_started
+from mdai_build.engine.relay import relayed
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem, UnavailableError
 from mdai_build.logins import hide_login
@@ -31,6 +34,11 @@ OWNER_LABEL = "io.mdai-build.owner"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PORT_SECONDS = 30
 _LOG_LINES = 5000
+_LOG_BYTES = 4 * 1024**2
+_LONGEST_LINE = 64 * 1024
+# What a model prints is kept by the engine, on its disk: the latest of it.
+_LOG_KEPT = {"max-size": "8m", "max-file": "2"}
+_WATCH_SECONDS = 0.5
 _GPU_SECONDS = 600
 _GPU_BYTES = 2**20
 
@@ -41,7 +49,11 @@ class RunOptions:
 
     memory: int
     """Bytes, swap included."""
-    processes: int = 1024
+    cpus: float | None = None
+    """How many it may use, of those that there are; None: all."""
+    processes: int = 512
+    network: bool = True
+    """Whether it reaches other machines. If not, nothing is published either: it is reached by `engine.relay`."""
     read_only: bool = True
     """Whether the root file system is; /tmp never is."""
     environment: tuple[tuple[str, str], ...] = ()
@@ -51,6 +63,9 @@ class RunOptions:
     """Folders of this machine, and where the container sees them; it cannot write there."""
     user: str | None = None
     """Numeric; None is the image's own."""
+    writable_bytes: int | None = None
+    """How much it may write beside /tmp before it is ended, where it can; None: as much as it likes. (What lies in /tmp
+    lies in memory, and may take half of that.)"""
     gpus: GpuRequest | None = None
 
 
@@ -60,15 +75,21 @@ class RunningContainer:
     def __init__(self, container: DockerContainer, url: str, gpu_refused: str | None = None) -> None:
         self._container = container
         self._peak: int | None = None
+        self._ended_for = ""
         self.url = url
         self.gpu_refused = gpu_refused
         """Why it has no GPU; None: it was given what was asked for."""
+
+    def end_for(self, reason: str) -> None:
+        """Ends it at once, and says why when asked for its state."""
+        self._ended_for = reason
+        self.end()
 
     def logs(self) -> str:
         """What the container has printed, its last lines."""
         with engine_words():
             printed: bytes = self._container.logs(tail=_LOG_LINES)
-        return printed.decode("utf-8", "replace")
+        return printed[-_LOG_BYTES:].decode("utf-8", "replace")
 
     def follow(self) -> Iterator[str]:
         """What the container prints, line by line as it comes, until it ends."""
@@ -76,6 +97,8 @@ class RunningContainer:
         with engine_words():
             for part in self._container.logs(stream=True, follow=True):
                 *lines, rest = (rest + part).split(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    lines, rest = [*lines, rest], b""
                 yield from (line.decode("utf-8", "replace") for line in lines)
         if rest:
             yield rest.decode("utf-8", "replace")
@@ -90,6 +113,7 @@ class RunningContainer:
             running=running,
             exit_code=None if running else int(state["ExitCode"]),
             oom_killed=bool(state["OOMKilled"]),
+            overstepped=self._ended_for,
         )
 
     def reload(self) -> None:
@@ -148,18 +172,63 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     if options.mounts:
         require_local(engine)
     remove_abandoned(engine, needed=image)
-    container, gpu_refusal = _started(engine, image, options)
+    interpreter = None if options.network else _interpreter(engine, image)
+    container, gpu_refusal = _started(engine, image, options, interpreter)
     try:
-        yield RunningContainer(container, _url(container), gpu_refusal)
+        with contextlib.ExitStack() as stack:
+            if interpreter is None:
+                url = _url(container)
+            else:
+                url = stack.enter_context(relayed(engine.client, str(container.id), interpreter, PORT))
+            running = RunningContainer(container, url, gpu_refusal)
+            if options.writable_bytes is not None and not options.read_only:
+                stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
+            yield running
     finally:
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
 
 
-def _started(engine: Engine, image: str, options: RunOptions) -> tuple[DockerContainer, str | None]:
+def can_do_without_network(engine: Engine, image: str) -> bool:
+    """Whether an image can be reached in a container without a network: by the Python that starts its server."""
+    return _interpreter(engine, image) is not None
+
+
+def _interpreter(engine: Engine, image: str) -> str | None:
+    with engine_words():
+        attributes: dict[str, Any] = engine.client.api.inspect_image(image)  # type: ignore[no-untyped-call]
+    entry = (attributes.get("Config") or {}).get("Entrypoint") or [""]
+    return str(entry[0]) if re.fullmatch(r"(?:.*/)?python[0-9.]*", str(entry[0])) else None
+
+
+@contextmanager
+def _watched_disk(engine: Engine, running: RunningContainer, container: str, most: int) -> Iterator[None]:
+    """Ends a container that writes more than it may into its own layer, which lies on the engine's disk."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_WATCH_SECONDS):
+            with contextlib.suppress(UnavailableError, docker.errors.APIError), engine_words():
+                found = cast(Any, engine.client.api).containers(all=True, size=True, filters={"id": container})
+                if found and found[0].get("SizeRw", 0) > most:
+                    running.end_for(f"it wrote more than {most} bytes to its disk")
+                    return
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+def _started(
+    engine: Engine, image: str, options: RunOptions, interpreter: str | None
+) -> tuple[DockerContainer, str | None]:
     """A container that runs, and why it was given no GPU: those that are not required may be missing."""
     with engine_words(), _mounting(engine):
-        container = _created(engine, image, options)
+        container = _created(engine, image, options, interpreter)
         try:
             container.start()
         except BaseException as error:
@@ -173,23 +242,29 @@ def _started(engine: Engine, image: str, options: RunOptions) -> tuple[DockerCon
                 raise gpu_refused(reason, said) from error
         else:
             return container, None if options.gpus else "none was asked for"
-        return _started(engine, image, replace(options, gpus=None))[0], f"the engine gives none: {reason}"
+        return _started(engine, image, replace(options, gpus=None), interpreter)[0], f"the engine gives none: {reason}"
 
 
-def _created(engine: Engine, image: str, options: RunOptions) -> DockerContainer:
+def _created(engine: Engine, image: str, options: RunOptions, interpreter: str | None) -> DockerContainer:
+    """`interpreter`: what relays to a container without a network; None: it has one, and a port on loopback."""
     return engine.client.containers.create(
         image,
         labels={OWNER_LABEL: owner()},
-        ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}),  # the stubs know no free port of one address
+        # The stubs know no free port of one address.
+        ports=cast("Any", {f"{PORT}/tcp": ("127.0.0.1", options.port)}) if interpreter is None else None,
+        network_mode=None if interpreter is None else "none",
         environment=dict(options.environment),
         read_only=options.read_only,
         # Some libraries compile what they then load from there.
-        tmpfs={"/tmp": "rw,exec,nosuid,nodev,mode=1777"},
+        tmpfs={"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={options.memory // 2}"},
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         mem_limit=options.memory,
         memswap_limit=options.memory,
+        nano_cpus=int(1e9 * min(options.cpus, engine.capacity().cores)) if options.cpus else None,
         pids_limit=options.processes,
+        ulimits=[Ulimit(name="core", soft=0, hard=0)],
+        log_config=LogConfig(type=LogConfig.types.JSON, config=_LOG_KEPT),
         mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
         user=options.user,
         device_requests=[options.gpus.as_device_request()] if options.gpus else None,

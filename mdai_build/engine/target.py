@@ -18,6 +18,8 @@ class TargetState:
     """Whether the kernel killed something in it for want of memory."""
     error: str = ""
     """The engine's own words where it could not start it."""
+    overstepped: str = ""
+    """For what we ended it; empty if we did not."""
 
 
 class Target(Protocol):

@@ -222,7 +222,7 @@ def build_base(engine: Engine, plan: BuildPlan, settings: Settings, no_cache: bo
             if no_cache or engine.image(exact) is None:
                 tell(f"making the {words} {name.newest}")
                 request = replace(
-                    request_of(context, settings, secrets),
+                    request_of(plan, context, settings, secrets),
                     target=target,
                     labels=(*labels(name, plan, parent.content), *parent_labels(parent)),
                     no_cache=no_cache,

@@ -270,7 +270,7 @@ def image_request(
     from mdai_build.dockerfile import author_line
 
     return replace(
-        request_of(context, settings, secrets),
+        request_of(model.plan, context, settings, secrets),
         author_line=author_line(model.plan),
         # A reproducible image may not tell which of two equal bases it was made from.
         labels=(

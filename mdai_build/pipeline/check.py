@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mdai_build.bundle import SMOKE_FILE, Bundle, check_entry_point, check_weights, read_bundle
+from mdai_build.bundle import SMOKE_FILE, Bundle, Limits, check_entry_point, check_weights, read_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
 from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
@@ -33,6 +33,11 @@ class CheckedModel:
     """What the requirements came to, for the install step (`requirements.resolved_file`); empty where not known."""
 
 
+def limits_of(settings: Settings) -> Limits:
+    """How much a bundle may hold."""
+    return Limits(settings.bundle_entries, settings.bundle_bytes, settings.bundle_ratio)
+
+
 def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> CheckedModel:
     """Everything that can be known about a bundle without an engine; the model's code is read, never run.
 
@@ -45,7 +50,7 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
         BundleError: the bundle, its config or its entry point is wrong; problems of all parts at once.
         RequirementsError: its requirements cannot be met.
     """
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, limits_of(settings))
     warnings = list(bundle.warnings)
     failures: list[MdaiBuildError] = []
 

@@ -68,7 +68,7 @@ def build_files(
     )
     with wait as context, secrets_of(settings) as secrets:
         write_context(plan, unpacked, context, render=render)
-        request = replace(request_of(context, settings, secrets), target=target, output=output, fresh=fresh)
+        request = replace(request_of(plan, context, settings, secrets), target=target, output=output, fresh=fresh)
         try:
             build_image(engine, request, tell)
         except RequirementsError as failure:

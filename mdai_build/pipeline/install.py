@@ -48,6 +48,12 @@ _PROVIDED_BY = {
 }
 
 
+# Of a build in which no package may be built, since it was known that none has to be.
+_NEEDS_BUILD = re.compile(
+    r"[Bb]uilding source distributions[^.]{0,200}disabled|No matching distribution found|Could not find a version that"
+)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One way to install the requirements."""
@@ -56,7 +62,8 @@ class Attempt:
     build_requirements: tuple[tuple[str, str], ...] = ()
     """For source packages that do not tell it themselves: the package, and what its build needs."""
     lends_tools: bool = True
-    """Whether the install step is lent compilers and git."""
+    """Whether packages may be built from their source. The install step is lent compilers and git then, and loses the
+    cache that builds share, in which the code of a package could leave something for the next one."""
     sources_last: bool = False
     """Whether everything else is installed first, and sources then build in the model's environment itself."""
     fresh_tools: bool = False
@@ -75,7 +82,7 @@ def next_attempt(
         python: of the image, where it is known.
         settings: say whether pip may take over, and whether the build has a network.
     """
-    if _NO_TOOLS.search(log):
+    if _NO_TOOLS.search(log) or (not failed.lends_tools and _NEEDS_BUILD.search(log)):
         if not failed.lends_tools:
             what = "a package had to be built from its source: the build was lent compilers"
             return replace(failed, lends_tools=True), Problem("install.tools", what, _REQUIREMENTS)
@@ -112,6 +119,9 @@ def next_attempt(
                 return replace(failed, installer="pip", build_requirements=()), Problem(
                     "install.by-pip", what, _REQUIREMENTS
                 )
+    if not failed.lends_tools:
+        what = "what was looked up before the build did not install in it; it was looked up anew"
+        return replace(failed, lends_tools=True), Problem("install.again", what, _REQUIREMENTS)
     return None
 
 

@@ -18,7 +18,7 @@ from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.config import ModelConfig, parse_config
 from mdai_build.errors import Location, Problem, RequirementsError, UnavailableError, UsageError
 from mdai_build.parents import choose_parent
-from mdai_build.pipeline.check import CheckedModel
+from mdai_build.pipeline.check import CheckedModel, limits_of
 from mdai_build.pipeline.files import build_files
 from mdai_build.pipeline.install import Attempt, next_attempt
 from mdai_build.pipeline.planning import plan_model
@@ -99,7 +99,7 @@ def lock_model(path: Path, settings: Settings, options: LockOptions, tell: Tell)
         UnavailableError: an index or, where it is needed, an engine does not answer, or the file cannot be written.
         UsageError: the file that would be written over is no lock.
     """
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, limits_of(settings))
     parsed = parse_config(bundle.read_text(bundle.config_path), bundle.config_path)
     raw = read_requirements(bundle, parsed.config.python, heed_lock=False, machine=MACHINES[settings.platform])
     if parsed.config.python is None:

@@ -176,7 +176,10 @@ def with_resolved(
     return (*secrets, ("resolved", write_resolved(context, checked.resolved_text)))
 
 
-def request_of(context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]) -> BuildRequest:
+def request_of(
+    plan: BuildPlan, context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]
+) -> BuildRequest:
+    """What a builder is asked for to build from the context of a plan."""
     from mdai_build.engine import BuildRequest
 
     return BuildRequest(
@@ -187,6 +190,9 @@ def request_of(context: Path, settings: Settings, secrets: tuple[tuple[str, Path
         network=settings.build_network,
         builder=settings.builder,
         platform=settings.platform,
+        # An author's Dockerfile may mount caches by any name, ours too. The folder's name is of this bundle alone.
+        cache_namespace=None if plan.trusts_parent else context.name,
+        timeout=settings.build_timeout,
     )
 
 

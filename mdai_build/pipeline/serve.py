@@ -87,14 +87,27 @@ def smoke_test(
 
     A model that writes beside its code is tried again with a file system that lets it, and warned of.
     """
-    from mdai_build.engine import RunOptions, gpu_request, running_container
-    from mdai_build.smoke import make_smoke_plan, run_smoke_test, writes_refused
+    from mdai_build.engine import RunOptions, can_do_without_network, gpu_request, running_container
+    from mdai_build.smoke import has_network, make_smoke_plan, run_smoke_test, writes_refused
+
+    wants_none = settings.test_network == "none"
+    network = not (wants_none and can_do_without_network(engine, image))
+    told = (has_network(),) if network and wants_none else ()
+    for check in told:
+        on_check(check)
 
     asks_for_gpu = wants_gpu(engine.image(image))
     gpus = gpu_request(settings.gpus, asks_for_gpu)
 
     def tried(read_only: bool) -> SmokeResult:
-        options = RunOptions(memory=settings.memory, read_only=read_only, gpus=gpus)
+        options = RunOptions(
+            settings.memory,
+            settings.cpus,
+            read_only=read_only,
+            network=network,
+            writable_bytes=settings.memory,
+            gpus=gpus,
+        )
         with running_container(engine, image, options) as container:
             # Samples take a second to make: the model loads meanwhile.
             plan = planned() if planned else make_smoke_plan(settings, trial.samples, unpacked, trial.scope)
@@ -105,7 +118,7 @@ def smoke_test(
         on_check(warning)
         again = tried(read_only=False)
         smoke = replace(again, checks=(warning, *again.checks))
-    return _draw(smoke, settings, trial, name)
+    return _draw(replace(smoke, checks=(*told, *smoke.checks)), settings, trial, name)
 
 
 def wants_gpu(facts: ImageFacts | None) -> bool:

@@ -11,6 +11,7 @@ import time
 from typing import Callable, Iterator
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_COUNTERS = (
     "/sys/fs/cgroup/memory.events",
@@ -91,6 +92,15 @@ def _children() -> list[int]:
 def become_subreaper() -> None:
     """Makes orphaned descendants our children, as they are for PID 1 anyway (PR_SET_CHILD_SUBREAPER)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def keep_to_oneself() -> None:
+    """Keeps other processes of the same user, the worker among them, from this one's memory, files and environment.
+
+    They can neither trace it nor read them in /proc (PR_SET_DUMPABLE). A program that is started from here is not kept
+    so.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent(parent: int) -> None:

@@ -45,6 +45,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return _USAGE_EXIT_CODE
     prepare_home()
+    processes.keep_to_oneself()
     processes.become_subreaper()
     log = Log(settings.log_format == "json")
     sys.path.insert(0, settings.server_packages)

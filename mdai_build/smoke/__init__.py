@@ -7,7 +7,7 @@ that is answered.
 
 from mdai_build.engine.target import Target, TargetState
 from mdai_build.smoke.ask import ask
-from mdai_build.smoke.failures import writes_refused
+from mdai_build.smoke.failures import has_network, writes_refused
 from mdai_build.smoke.plan import SmokePlan, make_smoke_plan
 from mdai_build.smoke.request import Demand, Expectation, InputFile, Scope, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, SmokeResult
@@ -26,6 +26,7 @@ __all__ = [
     "Target",
     "TargetState",
     "ask",
+    "has_network",
     "make_smoke_plan",
     "run_smoke_test",
     "writes_refused",

@@ -1,20 +1,36 @@
-"""HTTP with the served model: limits on time and size, no proxies, every way of not answering told apart."""
+"""HTTP with the served model: limits on time and size, no proxies, every way of not answering told apart.
+
+The server in an image is a stranger's as much as the model: what a requirement's setup.py did to its Python, nobody
+knows. So it is neither followed to other addresses nor asked for packed answers, and no answer outlasts its limit, even
+one that arrives byte by byte.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import select
+import socket
+import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from typing_extensions import Self
 
 if TYPE_CHECKING:
-    import requests
-
     from mdai_build.smoke.request import RequestBody
 
-MAX_ANSWER_BYTES = 2 * 1024**3
+MAX_ANSWER_BYTES = 256 * 1024**2
+MAX_PAGE_BYTES = 1024**2
+"""Of `/status` and the like."""
+_NO_HEADERS: Mapping[str, str] = {}
+_CONNECT_SECONDS = 5.0
+_LONGEST_WORD = 100
+_LONGEST_TIMING = 4096
 _CHUNK = 1024 * 1024
 
 
@@ -50,14 +66,10 @@ class Reply:
 
 
 class Client:
-    """Talks to one target. Environment variables for proxies are ignored: the target is on this machine."""
+    """Talks to one target, over one connection while that lasts. No proxy is asked: the target is on this machine."""
 
     def __init__(self, url: str) -> None:
-        import requests
-
-        self._url = url.rstrip("/")
-        self._session: requests.Session = requests.Session()
-        self._session.trust_env = False
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_CONNECT_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -65,45 +77,87 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self._connection.close()
 
     def get(self, path: str, seconds: float = 5.0) -> Reply:
         """GET; raises NoReplyError, TooSlowError or TooLargeError."""
-        return self._ask("GET", path, seconds)
+        return self._ask("GET", path, seconds, MAX_PAGE_BYTES)
 
     def post(
         self, path: str, body: bytes | RequestBody, content_type: str, seconds: float, measure: bool = False
     ) -> Reply:
         """POST; raises NoReplyError, TooSlowError or TooLargeError. `measure` asks for memory in `Reply.timing`."""
-        headers = {"content-type": content_type, **({"mdai-measure": "memory"} if measure else {})}
-        return self._ask("POST", path, seconds, data=body, headers=headers)
+        # The length is told, since http.client would send what it can only go through in chunks.
+        headers = {"content-type": content_type, "content-length": str(len(body))}
+        if measure:
+            headers["mdai-measure"] = "memory"
+        return self._ask("POST", path, seconds, MAX_ANSWER_BYTES, body, headers)
 
-    def _ask(self, method: str, path: str, seconds: float, **parts: Any) -> Reply:
-        import requests
-        import urllib3
-
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        seconds: float,
+        most: int,
+        body: bytes | RequestBody | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> Reply:
         begin = time.monotonic()
+        whole, cut_off = False, threading.Event()
         try:
-            with self._session.request(
-                method, self._url + path, timeout=(min(5.0, seconds), seconds), stream=True, **parts
-            ) as response:
-                body = bytearray()
-                for chunk in response.iter_content(_CHUNK):
-                    body += chunk
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise TooLargeError(f"more than {MAX_ANSWER_BYTES} bytes")
-                    if time.monotonic() - begin > seconds:
-                        raise TooSlowError(f"no complete answer within {seconds:g} s")
-                content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            with self._connected(seconds, cut_off):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have answered all the same
+                    self._connection.request(method, path, body, dict(headers))
+                reply = self._connection.getresponse()
+                content = bytearray()
+                while chunk := reply.read(_CHUNK):
+                    content += chunk
+                    if len(content) > most:
+                        raise TooLargeError(f"more than {most} bytes")
+                if cut_off.is_set():
+                    raise TimeoutError
+                if reply.length:
+                    raise NoReplyError(f"the answer ends {reply.length} bytes too early")
+                whole = True
                 return Reply(
-                    status=response.status_code,
-                    content_type=content_type,
-                    body=bytes(body),
+                    status=reply.status,
+                    content_type=(reply.getheader("content-type") or "")
+                    .partition(";")[0]
+                    .strip()
+                    .lower()[:_LONGEST_WORD],
+                    body=bytes(content),
                     seconds=time.monotonic() - begin,
-                    failure=response.headers.get("mdai-failure", ""),
-                    timing=response.headers.get("server-timing", ""),
+                    failure=(reply.getheader("mdai-failure") or "")[:_LONGEST_WORD],
+                    timing=(reply.getheader("server-timing") or "")[:_LONGEST_TIMING],
                 )
-        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise TooSlowError(f"no answer within {seconds:g} s") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise NoReplyError(str(error)) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if isinstance(error, TimeoutError) or cut_off.is_set():
+                raise TooSlowError(f"no complete answer within {seconds:g} s") from error
+            raise NoReplyError(str(error) or type(error).__name__) from error
+        finally:
+            if not whole:
+                self._connection.close()
+
+    @contextlib.contextmanager
+    def _connected(self, seconds: float, cut_off: threading.Event) -> Iterator[None]:
+        """A connection that ends after so long, whatever arrives on it: a socket's own limit is on silence alone."""
+        if self._connection.sock is None or select.select([self._connection.sock], [], [], 0)[0]:
+            self._connection.close()  # if there was one, the server has closed it, or says what nobody asked
+            self._connection.timeout = min(_CONNECT_SECONDS, seconds)
+            self._connection.connect()
+            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected = self._connection.sock
+        connected.settimeout(seconds)
+
+        def end() -> None:
+            cut_off.set()
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -39,6 +39,14 @@ def exited(target: Target, state: TargetState, while_doing: str) -> Problem:
     log = log_tail(target)
     if state.oom_killed:
         return out_of_memory(while_doing, log)
+    if state.overstepped:
+        return Problem(
+            code="smoke.ended",
+            what=f"the container was ended {while_doing}: {state.overstepped}",
+            expected="a model that keeps what it writes small, and in tempfile.gettempdir()",
+            next_step="write less; a limit is that of `--memory`, for files too",
+            details=log,
+        )
     code = state.exit_code
     how = f"with exit code {code}" if code is not None else "without an exit code"
     number = -code if code is not None and code < 0 else (code or 0) - 128
@@ -104,6 +112,17 @@ def not_ready(seconds: float, target: Target, last: str) -> Problem:
         next_step="if loading takes that long, allow more with `--ready-timeout`; else look where `__init__` waits",
         details=log_tail(target),
     )
+
+
+def has_network() -> Check:
+    """A warning where the container had to have a network: nothing in the image could reach its server without one."""
+    problem = Problem(
+        code="smoke.network",
+        what="the container had the engine's network: this image's server is not started by a Python",
+        expected="an image that mdai-build made, which is tested without a network",
+        next_step="`--test-network default` says that it may have one",
+    )
+    return Check("network", "warning", 0.0, problem.what, (problem,))
 
 
 def writes_refused(result: SmokeResult) -> Check | None:

@@ -162,8 +162,10 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         'read it with data.get("{0}"): it may be missing',
     ),
     (
-        r"Name or service not known|Temporary failure in name resolution|Max retries exceeded|URLError",
-        "models run without a network: put what is downloaded into the archive",
+        r"Name or service not known|Temporary failure in name resolution|Max retries exceeded|URLError|"
+        r"Network is unreachable",
+        "models run without a network: put what is downloaded into the archive (or, if yours is to have one, test it "
+        "with `--test-network default`)",
     ),
     (
         r"MemoryError|DefaultCPUAllocator: can't allocate memory|Cannot allocate memory",

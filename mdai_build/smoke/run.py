@@ -15,6 +15,7 @@ from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.smoke.decode import NotDecodableError, decode_answer
 from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
@@ -286,12 +287,10 @@ class Run:
             self._refused(request, reply.seconds, (failures.refused(request.name, reply.text),))
 
     def _answered(self, request: SmokeRequest, reply: Reply) -> None:
-        import msgpack
-
         try:
-            outputs = msgpack.unpackb(reply.body, raw=False, strict_map_key=False)
-        except Exception as error:  # noqa: BLE001  # msgpack raises many kinds for bytes that are not msgpack
-            self.fail(request.name, reply.seconds, _bad_answer(request.name, f"the body is not msgpack: {error}"))
+            outputs = decode_answer(reply.body)
+        except NotDecodableError as error:
+            self.fail(request.name, reply.seconds, _bad_answer(request.name, str(error)))
             return
         findings = check_answer(request, outputs)
         is_list = isinstance(outputs, list)

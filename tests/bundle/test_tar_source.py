@@ -131,10 +131,18 @@ def test_a_header_that_asks_for_the_whole_memory_is_refused(making, tmp_path: Pa
         read_bundle(path)
 
 
-def test_a_long_chain_of_headers_is_refused(making, tmp_path: Path) -> None:
-    pax = header("x", tarfile.XHDTYPE, 0)
-    with pytest.raises(BundleError, match="its data is damaged"):
-        read_bundle(raw(tmp_path / "m.tar.gz", model_blocks(making), pax * 5000, bytes(1024)))
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (tarfile.XHDTYPE, "two extended headers"),
+        (tarfile.GNUTYPE_LONGNAME, "two extended headers"),
+        (tarfile.XGLTYPE, "its data is damaged"),
+    ],
+)
+def test_a_long_chain_of_headers_is_refused(making, tmp_path: Path, kind: bytes, reason: str) -> None:
+    chain = header("x", kind, 0) * 5000
+    with pytest.raises(BundleError, match=reason):
+        read_bundle(raw(tmp_path / "m.tar.gz", model_blocks(making), chain, bytes(1024)))
 
 
 def test_sparse_files_are_refused(making, tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mdai_build.cli.options import print_json
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/classification"
 
@@ -27,3 +30,12 @@ def test_a_full_disk_is_no_bug_of_ours(tmp_path: Path) -> None:
     assert done.returncode == 5
     assert "no room left on the disk" in done.stderr
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"text": "\x1b[2J \x9b31m \x7f \u202eevil \u2066 \u200f \ufeff \u2028 \udcff é 日本 😀", "key\u202e": [1]}
+    print_json(value)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == value
+    assert not set(printed) - {"\n"} & set("\x1b\x9b\x7f\u202e\u2066\u200f\ufeff\u2028\udcff")
+    assert "é 日本 😀" in printed

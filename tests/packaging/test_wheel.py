@@ -39,7 +39,7 @@ def test_a_wheel_in_an_empty_environment_renders_a_model(tmp_path: Path) -> None
         tmp_path / "cache",
         folder=tmp_path,
     )
-    assert "conda create --yes --name mdai-env python=3." in dockerfile
+    assert "create --yes --prefix /opt/conda/envs/mdai-env python=3." in dockerfile
     folder = tmp_path / "context"
     run(command, "render", tmp_path / "model", "-o", folder, "--cache-folder", tmp_path / "cache", folder=tmp_path)
     assert (folder / "_mdai/runtime/mdai_runtime/__main__.py").is_file()

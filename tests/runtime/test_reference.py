@@ -106,8 +106,9 @@ def annotation(value: Any) -> bool:
 
 
 def explanation(value: Any) -> bool:
-    keys = {"name": text, "description": text, "content": binary, "content_type": text}
-    return dict_of({}, {})(value) or dict_of(keys, {})(value)
+    keys = {"name": text, "content": binary, "content_type": text}
+    description = {"description": lambda item: item is None or text(item)}  # published models leave it out
+    return dict_of({}, {})(value) or dict_of(keys, description)(value)
 
 
 def output(value: Any) -> bool:

@@ -20,9 +20,8 @@ RUN python3 -c 'import sys, sysconfig; host = str(sysconfig.get_config_var("HOST
 # beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60 PIP_BREAK_SYSTEM_PACKAGES=1
-RUN --mount=type=cache,id=mdai-pip-mdai-parent,target=/root/.cache/pip \
-    --mount=type=bind,source=_mdai/pins,target=/pins \
-    python3 -m pip install --quiet --log /tmp/pip.log \
+RUN --mount=type=bind,source=_mdai/pins,target=/pins \
+    PIP_NO_CACHE_DIR=1 python3 -m pip install --quiet --log /tmp/pip.log \
     --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
     { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
@@ -33,9 +32,8 @@ ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWN
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
-    --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" \
     --target /opt/mdai/packages --requirement "/pins/server/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt" && \
     PYTHONHASHSEED=0 python3 -s -B /run/mdai/bytecode.py /var/cache/uv /opt/mdai/packages
 COPY _mdai/runtime/ /opt/mdai/runtime/
@@ -60,10 +58,9 @@ RUN command -v gcc > /dev/null || \
         apt install --yes --no-install-recommends gcc g++ make && break; \
       done; } || \
     echo "no compiler could be had; a git requirement that needs one will not build"
-RUN --mount=type=cache,id=mdai-pip-mdai-parent,target=/root/.cache/pip \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+RUN --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    python3 -m pip wheel --no-deps --wheel-dir /wheels --requirement _vcs.txt
+    PIP_NO_CACHE_DIR=1 python3 -m pip wheel --no-deps --wheel-dir /wheels --requirement _vcs.txt
 
 # The preinstalled packages that the interface document promises.
 FROM environment AS packages
@@ -71,9 +68,8 @@ ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWN
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
-    --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/pins,target=/pins \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" \
+    UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" \
     --requirement "/pins/preinstalled/$(python3 -c 'import sys; print("py%d%d" % sys.version_info[:2])').txt" && \
     PYTHONHASHSEED=0 python3 -s -B /run/mdai/bytecode.py /var/cache/uv
 
@@ -84,11 +80,10 @@ WORKDIR /src
 USER root
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
-    --mount=type=cache,id=mdai-uv-mdai-parent,target=/var/cache/uv \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
-    /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl && \
+    UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl && \
     PYTHONHASHSEED=0 python3 -s -B /run/mdai/bytecode.py /var/cache/uv
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \

@@ -85,11 +85,10 @@ FROM packages AS resolve
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
-    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     mkdir /lock && cd /requirements && cp _preferences.txt /lock/requirements.lock && \
-    CC=gcc CXX=g++ \
+    CC=gcc CXX=g++ UV_NO_CACHE=1 \
     /opt/uv/bin/uv pip compile --config-file _uv.toml --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --output-file /lock/requirements.lock '--generate-hashes' _install.txt
 
 FROM scratch AS lock

@@ -101,11 +101,10 @@ USER root
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_NO_INDEX=1 PIP_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
-    --mount=type=cache,id=mdai-pip-gcr-io-deeplearning-platform-release-base-cpu,target=/root/.cache/pip \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    CC=gcc CXX=g++ SOURCE_DATE_EPOCH=315532800 /opt/conda/envs/mdai-env/bin/python -m pip install --requirement _install.txt
+    CC=gcc CXX=g++ PIP_NO_CACHE_DIR=1 SOURCE_DATE_EPOCH=315532800 /opt/conda/envs/mdai-env/bin/python -m pip install --requirement _install.txt
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \

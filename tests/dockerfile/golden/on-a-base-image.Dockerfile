@@ -38,11 +38,10 @@ USER root
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
-    --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     cd /requirements && \
-    CC=gcc CXX=g++ /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt && \
+    CC=gcc CXX=g++ UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt && \
     PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \

@@ -103,12 +103,11 @@ ARG PIP_TRUSTED_HOST="plain.example:8080"
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \
-    --mount=type=cache,id=mdai-pip-mirror-example-base-cu113,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     . /run/mdai/proxies && cd /requirements && export HOME=/root && export CC=gcc CXX=g++ && \
-    pip="/opt/conda/envs/mdai-env/bin/python -m pip" && \
+    export PIP_NO_CACHE_DIR=1 && pip="/opt/conda/envs/mdai-env/bin/python -m pip" && \
     $pip download --no-deps --only-binary :all: --ignore-requires-python --dest /wheels --requirement /pins/uv.txt && \
     $pip wheel --no-deps --wheel-dir /wheels --requirement /pins/preinstalled/py310.txt && \
     $pip wheel --no-deps --wheel-dir /wheels --requirement /pins/server/py310.txt && \

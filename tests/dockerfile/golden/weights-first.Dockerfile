@@ -83,13 +83,14 @@ COPY --chown=1000:1000 _mdai/weights/ /src/lib/
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
+    --mount=type=bind,from=environment,source=/opt/conda/envs/mdai-env,target=/run/mdai/environment \
     --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
     --mount=type=secret,id=resolved,target=/requirements/_resolved.txt,mode=0444 \
     cd /requirements && \
-    { test -s _resolved.txt && said="$(/opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --no-deps \
-        --requirement _resolved.txt 2>&1)" && printf '%s\n' "$said" || \
-      /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt; } && \
-    PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv
+    if test -s _resolved.txt; then \
+      /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --no-deps --requirement _resolved.txt; \
+    else /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --requirement _install.txt; fi && \
+    PYTHONHASHSEED=0 /run/mdai/environment/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv /opt/conda/envs/mdai-env/lib/python3.8/site-packages
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \
