@@ -62,14 +62,21 @@ def other_engine(engine: docker.DockerClient) -> Iterator[Mapping[str, str]]:
         variables = dict(word.split("=", 1) for word in line.split()[1:])
         variables["PATH"] = variables["PATH"].replace('"$PATH"', os.environ["PATH"])
         there = {**os.environ, **variables}
-        has_parent = subprocess.run(["docker", "image", "inspect", PARENT], env=there, capture_output=True, check=False)
-        if has_parent.returncode != 0:
-            here = {**os.environ, **connect(load_settings().engine_folder).environment.values}
+        found = connect(load_settings().engine_folder)
+        found.client.close()
+        here = {**os.environ, **found.environment.values}
+        if layers_of_parent(there) != layers_of_parent(here):
             with subprocess.Popen(["docker", "save", PARENT], env=here, stdout=subprocess.PIPE) as save:
                 subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
         yield variables
     finally:
         subprocess.run([*script, "stop", "--containerd-store"], check=True)
+
+
+def layers_of_parent(environment: Mapping[str, str]) -> str:
+    """What the local parent of an engine holds, if it is there. Its id is another on each image store."""
+    words = ["docker", "image", "inspect", "--format", "{{.RootFS.Layers}}", PARENT]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.fixture(scope="session")
