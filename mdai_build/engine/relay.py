@@ -20,6 +20,8 @@ import docker
 _BLOCK = 256 * 1024
 _FRAME = struct.Struct(">BxxxL")  # Docker Engine API, "Attach to a container": stream, size
 _STDOUT = 1
+_CLOSE_SECONDS = 2.0
+"""An engine that does not answer is not waited for longer."""
 _INSIDE = """
 import os, socket, sys, threading, time
 until = time.monotonic() + 4
@@ -76,6 +78,7 @@ class _Relay:
         self._container = container
         self._command = command
         self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def accept(self, listener: socket.socket) -> None:
@@ -86,13 +89,17 @@ class _Relay:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._carry, args=(connection,), daemon=True).start()
+            carrying = threading.Thread(target=self._carry, args=(connection,), daemon=True)
+            self._threads = [*(thread for thread in self._threads if thread.is_alive()), carrying]
+            carrying.start()
 
     def end(self) -> None:
-        """Ends every connection."""
+        """Ends every connection, and sees them closed."""
         with self._lock:
             for connection in self._open:
                 _shut(connection)
+        for thread in self._threads:
+            thread.join(_CLOSE_SECONDS)
 
     def _carry(self, connection: socket.socket) -> None:
         with contextlib.suppress(docker.errors.APIError, OSError), connection:

@@ -101,7 +101,10 @@ def test_a_registry_that_does_not_answer(
 def test_an_engine_that_cannot_write_a_cache_says_so(
     model: Path, registry: str, engine: docker.DockerClient, cache_folder: Path, tmp_path: Path
 ) -> None:
-    if connect(load_settings().engine_folder).has_containerd_store():
+    found = connect(load_settings().engine_folder)
+    with_containerd = found.has_containerd_store()
+    found.client.close()
+    if with_containerd:
         pytest.fail("the engine in use is on the containerd image store; this needs one that is not")
     run = build(tmp_path / "1", cache_folder, {}, model, "--no-test", "--cache-to", f"{registry}/cache/none")
     problem = json.loads(run.stdout)["problems"][0]
