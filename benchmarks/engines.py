@@ -57,14 +57,17 @@ class Engine:
 
     def empty(self) -> None:
         """Removes the build cache and every image but the parent."""
-        # The parent bears the label of its recipe.
-        self.run("docker", "image", "prune", "--all", "--force", "--filter", "label!=io.mdai-build.recipe")
+        # By name: images inherit the labels by which one could tell the parent.
+        for image in set(self.output("docker", "images", "--all", "--format", "{{.Repository}}:{{.Tag}}").split()):
+            if "<none>" not in image and not image.startswith(PARENT.partition(":")[0]):
+                self.run("docker", "image", "rm", "--force", image)
+        self.run("docker", "image", "prune", "--force")
         self.run("docker", "buildx", "prune", "--all", "--force")
 
     def tidy(self) -> None:
         """Removes what the last build replaced, so that a gigabyte a round does not fill the disk."""
         self.run("docker", "image", "prune", "--force")
-        self.run("docker", "buildx", "prune", "--force", "--keep-storage", "8GB")
+        self.run("docker", "buildx", "prune", "--force", "--keep-storage", "24GB")
 
     def stop(self) -> None:
         """Ends the engine; its data stays for the next time."""
