@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -16,6 +16,9 @@ from mdai_build.bundle import WEIGHT_SUFFIXES, slug
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.requirements import Guess, guess_requirements
 from mdai_build.resources import resource
+
+if TYPE_CHECKING:
+    from mdai_build.documents import InitDocument
 
 Task = Literal["classification", "segmentation", "detection", "series", "image"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -74,10 +77,11 @@ class InitReport:
     weights: str | None
     """The largest file of weights, below the folder."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> InitDocument:
         """The report as JSON-ready values."""
         return {
             "format": 1,
+            "exit_code": 0,
             "folder": str(self.folder),
             "written": list(self.written),
             "kept": list(self.kept),
