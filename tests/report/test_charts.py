@@ -61,7 +61,7 @@ def test_a_server_of_other_make_tells_no_steps() -> None:
 
 
 def test_json() -> None:
-    told = json.loads(json.dumps(profile_as_json(profile())))
+    told = json.loads(json.dumps(profile_as_json("model", profile())))
     assert told["requests"] == len(told["measurements"]) == 24
     assert told["statistics"]["answer"] == {"p50": 0.11, "p95": 0.12, "max": 0.12}
     assert set(told["statistics"]) >= {"decode", "predict_memory", "predict_gpu_memory"}

@@ -58,7 +58,7 @@ def test_a_failed_report_as_json(failed_report: BuildReport) -> None:
 
 
 def test_a_smoke_test_as_json(smoke: SmokeResult) -> None:
-    assert set(smoke_as_json(smoke, ())) == {"format", "smoke", "pictures", "warnings"}
+    assert set(smoke_as_json("model", smoke, ())) == {"format", "exit_code", "target", "smoke", "pictures", "warnings"}
 
 
 def test_a_failure_as_json(failure: Problem, warning: Problem) -> None:
