@@ -11,6 +11,7 @@ from mdai_build.smoke.gpu import GpuResult
 from mdai_build.smoke.request import SmokeRequest
 
 _MOST_NAMED = 3
+_MISSING_KEY = re.compile(r"the key `\w+` is missing")
 _LINE_OF_CODE = re.compile(r'File "[^"\n]*", line \d+, in .*')
 
 Outcome = Literal["passed", "warning", "failed"]
@@ -85,7 +86,9 @@ def mistake(problem: Problem) -> tuple[str, str]:
     if problem.code == "smoke.predict-raised" and (lines := _LINE_OF_CODE.findall(problem.details or "")):
         return problem.code, lines[-1]
     if problem.where is not None and problem.where.key is not None:
-        return problem.code, re.sub(r"\[\d+\]", "[]", problem.where.key)
+        # Two keys that are missing have one place.
+        missing = _MISSING_KEY.search(problem.what)
+        return problem.code, re.sub(r"\[\d+\]", "[]", problem.where.key) + (missing.group() if missing else "")
     return problem.code, problem.what
 
 
