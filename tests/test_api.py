@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,18 @@ def test_all_that_is_promised_is_there() -> None:
     # pytest collects what is called `test`.
     assert mdai_build.test.__test__ is False  # type: ignore[attr-defined]
     assert (ROOT / "mdai_build/py.typed").is_file()
+
+
+def test_the_page_names_what_there_is() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    for name in mdai_build.__all__:
+        assert name in page or name in ("Location", "Problem", "__version__"), name
+    parameters = {
+        name: signature(getattr(mdai_build, name)).parameters for name in ("check", "build", "test", "predict")
+    }
+    for name, arguments in re.findall(r"\| `(\w+)\(([^)]*)\)`", page):
+        words = [word.strip("* ") for word in arguments.split(",") if word.strip() not in ("*", "…")]
+        assert set(words) <= set(parameters.get(name, words)), name
 
 
 @pytest.mark.process  # only a new interpreter has nothing imported
