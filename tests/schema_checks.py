@@ -14,6 +14,7 @@ from mdai_build.report.schemas import REPORTS, schema
 
 def check_report(name: str, report: Any) -> None:
     """Fails where a report does not keep its schema, or holds more than that says."""
+    report = json.loads(json.dumps(report))
     closed = schema(name)
     for definition in closed["$defs"].values():
         definition["additionalProperties"] = False
