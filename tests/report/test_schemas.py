@@ -78,8 +78,9 @@ def test_a_report_that_says_something_else_is_refused() -> None:
 
 def test_every_report_names_its_format_and_exit_code() -> None:
     for name in REPORTS:
-        for variant in schema(name)["anyOf"]:
-            required = schema(name)["$defs"][variant["$ref"].rpartition("/")[2]]["required"]
+        made = schema(name)
+        for variant in made["anyOf"]:
+            required = made["$defs"][variant["$ref"].rpartition("/")[2]]["required"]
             assert {"format", "exit_code"} <= set(required), name
 
 
