@@ -44,7 +44,7 @@ def completion_command(context: click.Context, shell: str) -> None:
     fish:  mdai-build completion fish > ~/.config/fish/completions/mdai-build.fish
     """
     kind = get_completion_class(shell)
-    assert kind is not None
+    assert kind is not None  # click knows these three
     made = kind(context.find_root().command, {}, "mdai-build", COMPLETE_VARIABLE)
     # Not the method of bash's own class, which starts a bash to ask for its version.
     click.echo(ShellComplete.source(made))
