@@ -72,13 +72,16 @@ class Expect(_Strict):
 class SmokeFile(_Strict):
     """The whole file. Every key may be left out."""
 
-    scope: Annotated[Scope | None, BeforeValidator(_upper)] = None
-    samples: Annotated[list[str], BeforeValidator(_as_list)] = []
-    """Files, folders or patterns, relative to the model root (the folder that holds `.mdai`)."""
-    label_classes: list[LabelClass] = []
-    annotations: list[dict[str, Any]] = []
-    args: dict[str, str] = {}
-    expect: Expect = Expect()
+    scope: Annotated[Scope | None, BeforeValidator(_upper)] = Field(None, description="what one request holds")
+    samples: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        [], description="files, folders or patterns, relative to the folder that holds .mdai; else synthetic ones"
+    )
+    label_classes: list[LabelClass] = Field(
+        [], description="the model card's classes; outputs are held against their scope and annotation mode"
+    )
+    annotations: list[dict[str, Any]] = Field([], description="annotations to send, as the interface lists them")
+    args: dict[str, str] = Field({}, description="arguments for the model, by name")
+    expect: Expect = Field(Expect(), description="what must hold of the outputs of every sample")
 
 
 class LabelClasses(_Strict):
