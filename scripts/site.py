@@ -26,7 +26,7 @@ _LANGUAGES = {".py": "python", ".yaml": "yaml", ".txt": "text", ".toml": "toml"}
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Names the pages that `nav` leaves out, and the examples."""
+    """Puts the pages that `nav` leaves out, and the examples, into it."""
     sections: list[dict[str, Any]] = config.nav or []
     named = set(_pages(sections))
     left = sorted(
@@ -35,6 +35,8 @@ def on_config(config: MkDocsConfig) -> None:
         if path.relative_to(config.docs_dir).as_posix() not in named
     )
     next(section[REST] for section in sections if REST in section).extend(left)
+    examples = [f"examples/{folder.name}.md" for folder in _examples()]
+    next(part["Examples"] for part in sections[1]["Tutorial"] if "Examples" in part).extend(examples)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -44,7 +46,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     files.append(_file(config, "examples/index.md", ROOT / "examples" / "README.md"))
     for folder in _examples():
         files.append(File.generated(config, f"examples/{folder.name}.md", content=_example(folder)))
-    for page in Path(config.docs_dir).rglob("*.md"):
+    for page in (*Path(config.docs_dir).rglob("*.md"), *(ROOT / source for source in _MOVED)):
         for found in _LINK.finditer(page.read_text(encoding="utf-8")):
             source = posixpath.normpath(posixpath.join(page.relative_to(ROOT).parent.as_posix(), found["path"]))
             place = _place(source)
