@@ -176,16 +176,16 @@ def smoke_page() -> Iterator[str]:
 
 def settings_page() -> Iterator[str]:
     yield from _begin("Settings", "mdai_build/settings.py")
-    yield "A setting comes from the first of these that has it: the command's option, the environment variable, the file"
-    yield f"`{SETTINGS_FILE}` in the working folder or one above it, the default. In the environment lists are apart by spaces, maps"
-    yield "are pairs `NAME=VALUE`. Sizes are written as `512m` or `4g`, times in seconds."
+    yield "A setting comes from the first of these that has it: the command's option; the environment variable, which is"
+    yield f"`{PREFIX}` and the name in capitals (`{PREFIX}INDEX_URL` for `index_url`); the file `{SETTINGS_FILE}` in the working"
+    yield "folder or one above it; the default. In a variable, lists are apart by spaces, and maps are pairs `NAME=VALUE`. Sizes"
+    yield "are written as `512m` or `4g`, times in seconds."
     yield ""
     options = _options()
-    headings = ("setting", "environment", "option", "default", "means")
+    headings = ("setting", "option", "default", "means")
     rows = (
         [
             f"`{name}`",
-            f"`{PREFIX}{name.upper()}`",
             f"`{options[name]}`" if name in options else "",
             _default(name, field),
             _description(field),

@@ -66,7 +66,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         place = _place(posixpath.normpath(posixpath.join(folder, found["path"])))
         return f"]({posixpath.relpath(place, posixpath.dirname(here) or '.')}{found['anchor'] or ''})"
 
-    markdown = _NOT_RUN.sub(r"\g<block>\n\n*Not run by the tests: \g<reason>.*", markdown)
+    markdown = _NOT_RUN.sub(r"\g<block>\n\n*Not run by the tests: \g<reason>.*{ .not-run }", markdown)
     # Fenced blocks stay as they are.
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.M | re.S)
     return "".join(part if number % 2 else _LINK.sub(lead, part) for number, part in enumerate(parts))
