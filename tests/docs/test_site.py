@@ -16,18 +16,6 @@ LOADS = {"src", "srcset", "poster", "data", "action", "formaction"}
 """Attributes whose address a browser asks for by itself."""
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from mkdocs.commands.build import build
-    from mkdocs.config import load_config
-
-    folder = tmp_path_factory.mktemp("site")
-    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
-    config.plugins.run_event("startup", command="build", dirty=False)
-    build(config)
-    return folder
-
-
 class Loaded(HTMLParser):
     """What a page makes a browser load."""
 
