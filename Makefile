@@ -49,7 +49,7 @@ lint: setup ## style, format, the order of the rooms, and the site of the docs
 	@$(MAKE) --no-print-directory docs
 
 .PHONY: docs
-docs: setup ## the documentation as a site, in build/site; a link to nowhere is an error
+docs: setup ## the documentation as a site, in dist/site; a link to nowhere is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: types

@@ -7,8 +7,8 @@ A comment on the line above a fence marks its commands (`bash` or `console`):
     <!-- run by tests/... -->           that test runs such commands, with what they need (a registry, for instance)
     <!-- not run: needs a GPU -->       nothing runs them, and why; the site says so below the block
 
-In a page that is a story from its first line to its last (STORIES) every block is run unless it is marked otherwise, and
-a block with a title is a file that the reader writes; of a `diff` the lines with - become those with +.
+In a page that is a story from its first line to its last (STORIES) every block is run unless it is marked otherwise,
+and a block with a title is a file that the reader writes; of a `diff` the lines with - become those with +.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Write docs/reference/ from the code: `python scripts/reference_pages.py`. A test holds the pages and the code together."""
+"""Write docs/reference/ from the code: `python scripts/reference_pages.py`.
+
+A test holds the pages and the code together.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +62,11 @@ def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[t
 
 def commands_page() -> Iterator[str]:
     yield from _begin("Commands", "the commands themselves")
-    yield "`mdai-build model.zip` is short for `mdai-build build model.zip`. Before a command, `-v` shows the commands that"
-    yield "are run, and `--version` the version. Each command takes `--help`. An option that has a [setting](settings.md) of"
-    yield "the same name overrides it. [Exit codes](exit-codes.md)."
+    yield (
+        "`mdai-build model.zip` is short for `mdai-build build model.zip`. Before a command, `-v` shows the commands "
+        "that are run, and `--version` the version. Each command takes `--help`. An option that has a "
+        "[setting](settings.md) of the same name overrides it. [Exit codes](exit-codes.md)."
+    )
     yield ""
     listed = sorted(commands())
     yield from table(("command", "does"), ([f"[`{' '.join(p)}`](#{'-'.join(p)})", _first_line(c)] for p, c in listed))
@@ -71,7 +76,7 @@ def commands_page() -> Iterator[str]:
 
 def _command(path: tuple[str, ...], command: click.Command) -> Iterator[str]:
     context = click.Context(command, info_name=" ".join(("mdai-build", *path)))
-    usage = [piece for piece in command.collect_usage_pieces(context)]
+    usage = list(command.collect_usage_pieces(context))
     # The anchor's name is the command's words: what stands in the heading besides must not be in it.
     yield from ("", f"## {' '.join(path)}", "", "```text", " ".join((context.command_path, *usage)), "```", "")
     yield _text(command.help or "")
@@ -112,14 +117,16 @@ def _text(text: str) -> str:
 def exit_codes() -> Mapping[int, str]:
     """What each exit code means, from the classes of failures."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    found = {0: "All is good."}
+    found: dict[int, str] = {0: "All is good."}
     for kind in kinds:
         if kind is not errors.MdaiBuildError:
             code = typing.cast("type[errors.MdaiBuildError]", kind).exit_code
             text = (kind.__doc__ or "").strip().splitlines()[0]
             found[code] = f"{found[code]} Or: {text[0].lower()}{text[1:]}" if code in found else text
     found[1] = "A bug in mdai-build; there is a traceback."
-    found[INTERRUPTED] = "Interrupted, by Ctrl-C or a signal, or nobody reads the output any more. Nothing is left behind."
+    found[INTERRUPTED] = (
+        "Interrupted, by Ctrl-C or a signal, or nobody reads the output any more. Nothing is left behind."
+    )
     return dict(sorted(found.items()))
 
 
@@ -139,8 +146,10 @@ def exit_codes_page() -> Iterator[str]:
     rows = ([str(code), text, _AFTERWARDS.get(code, "")] for code, text in exit_codes().items())
     yield from table(("code", "means", "what then"), rows)
     yield ""
-    yield "`bake` ends with the lowest code of its models that is not 0. `--json` has the code too (`exit_code`), with all"
-    yield "problems; [Messages](../errors.md) has each kind of them."
+    yield (
+        "`bake` ends with the lowest code of its models that is not 0. `--json` has the code too (`exit_code`), with "
+        "all problems; [Messages](../errors.md) has each kind of them."
+    )
 
 
 # ---- files of the bundle ----
@@ -148,18 +157,32 @@ def exit_codes_page() -> Iterator[str]:
 
 def config_page() -> Iterator[str]:
     yield from _begin("config.yaml", "mdai_build/config/model.py")
-    yield "The file `.mdai/config.yaml` (or `config.yml`) of a [bundle](../bundle.md). Values are read without regard to case;"
-    yield "`11` is CUDA 11.0. A key that is not known is a warning, and a wrong value an error, each with its line."
+    yield (
+        "The file `.mdai/config.yaml` (or `config.yml`) of a [bundle](../bundle.md). Values are read without regard to "
+        "case; `11` is CUDA 11.0. A key that is not known is a warning, and a wrong value an error, each with its line."
+    )
     yield ""
-    yield from table(("key", "values", "default", "means"), (_field(*each) for each in ModelConfig.model_fields.items()))
-    yield from ("", "```yaml", "base_image: py310", "device_type: gpu", "cuda_version: 11.8", "env:", '  THRESHOLD: "0.5"')
+    yield from table(
+        ("key", "values", "default", "means"), (_field(*each) for each in ModelConfig.model_fields.items())
+    )
+    yield from (
+        "",
+        "```yaml",
+        "base_image: py310",
+        "device_type: gpu",
+        "cuda_version: 11.8",
+        "env:",
+        '  THRESHOLD: "0.5"',
+    )
     yield "```"
 
 
 def smoke_page() -> Iterator[str]:
     yield from _begin("smoke.yaml", "mdai_build/smoke/smoke_file.py")
-    yield "The file `.mdai/smoke.yaml` of a bundle: how the [smoke test](../smoke-test.md) and [predict](../predict.md) try the"
-    yield "model. Every key may be left out."
+    yield (
+        "The file `.mdai/smoke.yaml` of a bundle: how the [smoke test](../smoke-test.md) and [predict](../predict.md) "
+        "try the model. Every key may be left out."
+    )
     yield ""
     parts = ((SmokeFile, ""), (LabelClass, "label_classes"), (Label, "label"), (Expect, "expect"))
     for model, name in parts:
@@ -176,10 +199,12 @@ def smoke_page() -> Iterator[str]:
 
 def settings_page() -> Iterator[str]:
     yield from _begin("Settings", "mdai_build/settings.py")
-    yield "A setting comes from the first of these that has it: the command's option; the environment variable, which is"
-    yield f"`{PREFIX}` and the name in capitals (`{PREFIX}INDEX_URL` for `index_url`); the file `{SETTINGS_FILE}` in the working"
-    yield "folder or one above it; the default. In a variable, lists are apart by spaces, and maps are pairs `NAME=VALUE`. Sizes"
-    yield "are written as `512m` or `4g`, times in seconds."
+    yield (
+        "A setting comes from the first of these that has it: the command's option; the environment variable, which is "
+        f"`{PREFIX}` and the name in capitals (`{PREFIX}INDEX_URL` for `index_url`); the file `{SETTINGS_FILE}` in the "
+        "working folder or one above it; the default. In a variable, lists are apart by spaces, and maps are pairs "
+        "`NAME=VALUE`. Sizes are written as `512m` or `4g`, times in seconds."
+    )
     yield ""
     options = _options()
     headings = ("setting", "option", "default", "means")
@@ -197,7 +222,7 @@ def settings_page() -> Iterator[str]:
 
 def _options() -> Mapping[str, str]:
     """The option of each setting that has one."""
-    found = {}
+    found: dict[str, str] = {}
     for _, command in commands():
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name in Settings.model_fields:
@@ -211,10 +236,14 @@ def _options() -> Mapping[str, str]:
 
 def server_page() -> Iterator[str]:
     yield from _begin("Variables of the server", "mdai_build/runtime/settings.py")
-    yield "What an operator can set of the server in an image, by environment variables. [Serving](../serving.md) tells how it"
-    yield "is run."
+    yield (
+        "What an operator can set of the server in an image, by environment variables. [Serving](../serving.md) tells "
+        "how it is run."
+    )
     yield ""
-    rows = ([f"`{v.name}`", _machine_free(v.default), _cell(f"{v.meaning[0].upper()}{v.meaning[1:]}.")] for v in VARIABLES)
+    rows = (
+        [f"`{v.name}`", _machine_free(v.default), _cell(f"{v.meaning[0].upper()}{v.meaning[1:]}.")] for v in VARIABLES
+    )
     yield from table(("variable", "default", "means"), rows)
 
 
@@ -275,7 +304,9 @@ def _values(field: FieldInfo) -> str:
     at_least = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     above = next((bound.gt for bound in field.metadata if isinstance(bound, Gt)), None)
     kind = _kind(field.annotation)
-    return f"{kind}, from {at_least}" if at_least is not None else f"{kind}, above {above}" if above is not None else kind
+    return (
+        f"{kind}, from {at_least}" if at_least is not None else f"{kind}, above {above}" if above is not None else kind
+    )
 
 
 def _literals(annotation: Any) -> Iterator[Any]:

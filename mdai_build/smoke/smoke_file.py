@@ -93,7 +93,9 @@ class SmokeFile(_Strict):
     )
     annotations: list[dict[str, Any]] = Field([], description="annotations that the model is given, as they are")
     args: dict[str, str] = Field({}, description="arguments that the model is given; values are text")
-    expect: Expect = Field(Expect(), description="what must hold of the outputs of every sample")
+    expect: Expect = Field(
+        Expect(types=[], class_indices=[]), description="what must hold of the outputs of every sample"
+    )
 
 
 class LabelClasses(_Strict):

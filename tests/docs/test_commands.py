@@ -1,4 +1,4 @@
-"""What the pages tell people to type is what the commands take; and each command is run by a test, or it says why not."""
+"""What the pages tell people to type is what the commands take; each is run by a test, or the page says why not."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def test_a_command_of_a_page_is_one_that_there_is(place: str, line: str) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_sentence_says_of_commands_options_and_settings_is_right(page: Path) -> None:
-    known = {word for _, command in commands() for each in command.params for word in (*each.opts, *each.secondary_opts)}
+    known = {
+        word for _, command in commands() for each in command.params for word in (*each.opts, *each.secondary_opts)
+    }
     known |= {"--help", "--version", "--verbose"} | OTHERS_OPTIONS
     for span in spans(page):
         if span.startswith("mdai-build "):

@@ -1,4 +1,4 @@
-"""docs/scoreboard.md is what scripts/scoreboard.py writes of the numbers that stand in it, and no fault is among them."""
+"""docs/scoreboard.md is what scripts/scoreboard.py writes of the numbers that stand in it; no fault is among them."""
 
 from __future__ import annotations
 

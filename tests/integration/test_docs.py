@@ -20,7 +20,9 @@ OTHERS = ("mymodel:1", "mdai-build/model:latest", "mdai-build/mymodel:latest", "
 
 
 @pytest.fixture(scope="module")
-def tutorial(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, engine: docker.DockerClient) -> Iterator[Path]:
+def tutorial(
+    tmp_path_factory: pytest.TempPathFactory, cache_folder: Path, engine: docker.DockerClient
+) -> Iterator[Path]:
     """The folder in which somebody has done what the tutorial says; its image is there as long as the tests run."""
     folder = tmp_path_factory.mktemp("tutorial")
     try:
@@ -40,9 +42,7 @@ def test_the_tutorial_ends_with_a_tested_image(tutorial: Path, engine: docker.Do
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page(
-    page: Path, tutorial: Path, tmp_path: Path, cache_folder: Path, engine: docker.DockerClient
-) -> None:
+def test_a_page(page: Path, tutorial: Path, tmp_path: Path, cache_folder: Path, engine: docker.DockerClient) -> None:
     desk = tmp_path / "desk"
     shutil.copytree(tutorial / "body", desk / "model")
     shutil.copytree(tutorial / "body", desk / "path" / "to" / "my-model", ignore=shutil.ignore_patterns(".mdai"))
@@ -50,7 +50,7 @@ def test_a_page(
         shutil.copy(tutorial / "body.zip", desk / name)
     for name in ("study", "folder"):
         shutil.copytree(tutorial / "body" / "samples", desk / name)
-    engine.api.tag(IMAGE, *"mymodel:1".split(":"))
+    engine.api.tag(IMAGE, "mymodel", "1")
     environment = {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder), "MDAI_BUILD_PARENT": "local"}
     reader = Reader(desk, environment, {"IMAGE": IMAGE, "/path/to/checkout/.venv/bin/mdai-build": "mdai-build"})
     assert sum(reader.run(block) for block in blocks(page) if block.runs and block.has_commands)
