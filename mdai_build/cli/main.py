@@ -303,6 +303,9 @@ def _run() -> None:
         sys.exit(full.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
+        # CPython notes an interrupt that ends code given as text, as when a dataclass is made, and at its own end dies
+        # of SIGINT though it was caught here; the next such code takes the note back (pythonrun.c, run_eval_code_obj).
+        exec("")
         sys.exit(INTERRUPTED)
 
 

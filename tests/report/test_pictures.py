@@ -353,7 +353,7 @@ def test_hostile_data_costs_no_picture(tmp_path: Path, data: Any) -> None:
         ({"frame_number": 10**30, "class_index": 10**30, "probability": float("nan")},),
         tuple({"type": "NONE", "note": str(number)} for number in range(2000)),
     ],
-    ids=lambda outputs: str(outputs)[:40],
+    ids=["no maps", "no type", "no images", "no list", "endless", "no values", "out of range", "many"],
 )
 def test_hostile_outputs_cost_no_picture(tmp_path: Path, outputs: tuple[Any, ...]) -> None:
     paths = draw_pictures(result(answer("png", *outputs, valid=False)), tmp_path)
