@@ -25,14 +25,20 @@ def tutorial(
 ) -> Iterator[Path]:
     """The folder in which somebody has done what the tutorial says; its image is there as long as the tests run."""
     folder = tmp_path_factory.mktemp("tutorial")
+    remove_images(engine)  # of a run that was killed: an image that is there already is not built
     try:
         count = Reader(folder, {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder)}, {}).follow(TUTORIAL)
         assert count > 7
         yield folder
     finally:
-        for tag in (IMAGE, *OTHERS):
-            with contextlib.suppress(docker.errors.ImageNotFound):
-                engine.api.remove_image(tag)
+        remove_images(engine)
+
+
+def remove_images(engine: docker.DockerClient) -> None:
+    """Removes what the pages' commands have tagged."""
+    for tag in (IMAGE, *OTHERS):
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.api.remove_image(tag)
 
 
 def test_the_tutorial_ends_with_a_tested_image(tutorial: Path, engine: docker.DockerClient) -> None:

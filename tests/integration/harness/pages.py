@@ -47,7 +47,9 @@ class Reader:
         command = programs / "mdai-build"
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mdai_build.cli "$@"\n')
         command.chmod(0o755)
-        own = {name: value for name, value in os.environ.items() if not name.startswith("MDAI_BUILD_")}
+        # Bytecode is written as it is on a reader's machine.
+        unset = ("MDAI_BUILD_", "PYTHONDONTWRITEBYTECODE")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
         path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
         self._environment = {**own, "PATH": path, "COLUMNS": "200", "NO_COLOR": "1", **environment}
 
