@@ -16,6 +16,7 @@ from harness.pages import Reader
 TUTORIAL = DOCS / "tutorial.md"
 PAGES = [page for page in pages() if page.name not in STORIES and any(block.runs for block in blocks(page))]
 IMAGE = "body:1"
+CONTAINER = "my-model"
 OTHERS = ("mymodel:1", "mdai-build/model:latest", "mdai-build/mymodel:latest", "mdai-build/my-model:latest")
 
 
@@ -25,17 +26,19 @@ def tutorial(
 ) -> Iterator[Path]:
     """The folder in which somebody has done what the tutorial says; its image is there as long as the tests run."""
     folder = tmp_path_factory.mktemp("tutorial")
-    remove_images(engine)  # of a run that was killed: an image that is there already is not built
+    clean_up(engine)  # of a run that was killed: an image that is there already is not built
     try:
         count = Reader(folder, {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder)}, {}).follow(TUTORIAL)
         assert count > 7
         yield folder
     finally:
-        remove_images(engine)
+        clean_up(engine)
 
 
-def remove_images(engine: docker.DockerClient) -> None:
-    """Removes what the pages' commands have tagged."""
+def clean_up(engine: docker.DockerClient) -> None:
+    """Removes what the pages' commands have started and tagged."""
+    with contextlib.suppress(docker.errors.NotFound):
+        engine.api.remove_container(CONTAINER, force=True)
     for tag in (IMAGE, *OTHERS):
         with contextlib.suppress(docker.errors.ImageNotFound):
             engine.api.remove_image(tag)
