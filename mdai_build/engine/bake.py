@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, given_up_after, image_id
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.steps import ShowsSteps, StepNow
+from mdai_build.scratch import scratch_folder
 
 _ASKS_FOR_HOST_NETWORK = (0, 17)
 """From this version on, a bake file that wants the host's network needs a yes on the command line."""
@@ -40,8 +39,8 @@ def bake_images(
     begun = time.monotonic()
     progress = Progress()
     some = next(iter(requests.values()))
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
-        file, metadata = Path(scratch, "docker-bake.json"), Path(scratch, "metadata.json")
+    with scratch_folder() as scratch:
+        file, metadata = scratch / "docker-bake.json", scratch / "metadata.json"
         file.write_text(bake_file(requests), encoding="utf-8")
         words = ["buildx", "bake", f"--file={file}", "--progress=plain", "--provenance=false"]
         words.append(f"--metadata-file={metadata}")

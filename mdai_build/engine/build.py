@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from mdai_build.errors import (
     RequirementsError,
     UnavailableError,
 )
+from mdai_build.scratch import scratch_folder
 
 _VERTEX = re.compile(r"^#(\d+) (.*)$")
 _DONE = re.compile(r"^DONE (\d+(?:\.\d+)?)s$")
@@ -231,8 +231,8 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     """
     begun = time.monotonic()
     progress = Progress()
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
-        metadata = Path(scratch, "metadata.json")
+    with scratch_folder() as scratch:
+        metadata = scratch / "metadata.json"
         # By their names alone on the command line: their values may hold a password, which `-v` and `ps` would show.
         environment = Environment({**engine.environment.values, **dict(request.proxies)})
         try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.cli import main
 from mdai_build.cli.beginning import _PYTHONS, _TASKS
+from mdai_build.cli.main import main
 from mdai_build.error_pages import error_pages
 from mdai_build.pipeline.init import TASKS
 

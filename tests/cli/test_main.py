@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.cli import main
+from mdai_build.cli.main import main
 
 Run = Callable[..., tuple[int, str, str]]
 GOOD = "class MDAIModel:\n    def __init__(self):\n        pass\n\n    def predict(self, data):\n        return []\n"
