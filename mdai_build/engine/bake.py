@@ -12,7 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, given_up_after, image_id
+from mdai_build.engine.build import (
+    BuildRequest,
+    BuildResult,
+    Progress,
+    build_failure,
+    follow,
+    given_up_after,
+    given_up_with,
+    image_id,
+    require_answer,
+)
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.steps import ShowsSteps, StepNow
@@ -51,10 +61,11 @@ def bake_images(
         # Newer ones ask before a file that they do not know reads outside the working folder; this one is ours.
         variables = {**engine.environment.values, **dict(some.proxies), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
         with started(engine.command(*words), Environment(variables)) as process:
-            with given_up_after(process, some.timeout, progress):
+            with given_up_after(process, some.timeout, progress), given_up_with(engine, process):
                 follow(process.stdout or (), progress, _Once(on_step))
                 exit_code = process.wait()
             if exit_code != 0:
+                require_answer(engine)
                 raise build_failure(progress)
         told: dict[str, Any] = json.loads(metadata.read_bytes())
     seconds = time.monotonic() - begun

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mdai_build.engine.connection import Engine
+from mdai_build.engine.connection import Engine, engine_words
 from mdai_build.engine.failed_log import line_that_matters
 from mdai_build.engine.process import Environment, started
 from mdai_build.engine.steps import ShowsSteps, StepReader
@@ -43,6 +43,10 @@ _NETWORK = re.compile(
     r"|network is unreachable|connection (?:refused|reset|timed out)|operation timed out"
     r"|invalid peer certificate|certificate verify failed|condahttperror"
 )
+# Words of buildx when what it speaks with is gone; a step of a build has no such connection.
+_ENGINE_GONE = re.compile(
+    r"code = Unavailable desc = (?:error reading from server|closing transport|connection error).*"
+)
 # Words of uv, pip, conda and git when a login is missing or wrong.
 _LOGIN = re.compile(
     r"(?i)HTTP status client error \((?:401|403|407)[^)]*\)|\b40[137] Client Error|HTTP error 40[137]"
@@ -54,6 +58,7 @@ _NOT_TOLD = ("[internal]", "[auth]")
 _WORTH_TELLING_SECONDS = 0.05
 _NO_CACHE_EXPORT = "Cache export is not supported"
 _KEPT_LINES = 20_000
+_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,7 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
             with (
                 started(_command(engine, request, metadata), environment) as process,
                 given_up_after(process, request.timeout, progress),
+                given_up_with(engine, process),
             ):
                 follow(process.stdout or (), progress, on_step)
                 exit_code = process.wait()
@@ -247,6 +253,7 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
                 engine.remove_image(image_id(engine, json.loads(metadata.read_bytes())))
             raise
         if exit_code != 0:
+            require_answer(engine)
             raise build_failure(progress, request.author_line)
         return BuildResult(
             image_id="" if request.output else image_id(engine, json.loads(metadata.read_bytes())),
@@ -288,6 +295,40 @@ def given_up_after(process: subprocess.Popen[str], seconds: float | None, progre
                 details=f"the last step that began: {running[-1]}" if running else None,
             )
         )
+
+
+@contextlib.contextmanager
+def given_up_with(engine: Engine, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends a builder whose engine does not answer any more: it would wait for ever.
+
+    Raises:
+        UnavailableError: it did.
+    """
+    over = threading.Event()
+    lost: list[UnavailableError] = []
+
+    def watch() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            try:
+                require_answer(engine)
+            except UnavailableError as failure:
+                lost.append(failure)
+                process.terminate()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+    if lost:
+        raise lost[0]
+
+
+def require_answer(engine: Engine) -> None:
+    """Raises UnavailableError where the engine does not answer any more: then that is why a build failed."""
+    with engine_words():
+        engine.client.ping()
 
 
 def image_id(engine: Engine, metadata: Mapping[str, str]) -> str:
@@ -361,6 +402,15 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if found := _PARSE_ERROR.search("\n".join(progress.rest)):
         return _unreadable(found, progress.rest, author_line)
+    if (said := _ENGINE_GONE.search("\n".join([log, *progress.rest]))) is not None:
+        return UnavailableError(
+            Problem(
+                code="engine.lost",
+                what=f"the container engine, or its builder, ended during the build: {said.group(0)}",
+                next_step="check that it runs: `docker version`",
+                details="\n".join(progress.rest).strip() or None,
+            )
+        )
     if _NO_CACHE_EXPORT in "\n".join(progress.rest):
         return UnavailableError(
             Problem(

@@ -186,7 +186,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
                 stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
             yield running
     finally:
-        with contextlib.suppress(docker.errors.NotFound), engine_words(), uninterrupted():
+        with engine_words(), uninterrupted(), contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
 
 

@@ -46,6 +46,8 @@ from mdai_build.settings import Settings
 REMEMBERED_SECONDS = 24 * 3600
 _KEPT_SECONDS = 60 * 24 * 3600
 """For this long an old answer still tells, where nobody answers, whether wheels suffice."""
+_CLOCK_SECONDS = 60
+"""A file system's clock may be ahead of ours by so much."""
 _MOST_ROUNDS = 25
 """Of looking up again without what uv cannot find, so that all of it is told at once."""
 
@@ -237,7 +239,8 @@ def _place(problem: Problem) -> tuple[str, int]:
 
 def _remembered(memory: Path, seconds: float) -> _Answer | None:
     try:
-        if time.time() - memory.stat().st_mtime > seconds:
+        # What is of the future was written before the clock was set back: its age is not known.
+        if not 0 <= time.time() - memory.stat().st_mtime + _CLOCK_SECONDS <= seconds:
             return None
         found = json.loads(memory.read_text(encoding="utf-8"))
         warnings = [

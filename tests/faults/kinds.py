@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import services
-from world import Run, World
+from world import TRACEBACK, Run, World, until
 
 Inject = Callable[[World], "Run | list[Run]"]
 
@@ -31,6 +32,10 @@ class Kind:
     inject: Inject
     own_engine: bool = False
     """Whether it ends, stops or fills the engine: only for one that nobody else uses."""
+    says: str = ""
+    """What is to be told of it where there is no message."""
+    moves: bool = False
+    """Whether the image had passed already, and has its tag."""
     leaves: bool = False
     """Whether the run itself can clear up no more, so that the next one has to."""
 
@@ -82,7 +87,7 @@ def _engine_dies_at(pattern: str, number: signal.Signals, *words: str) -> Inject
         for process in _dies(world):
             os.kill(process, number)
         try:
-            return running.finish(150)
+            return running.finish(280)
         finally:
             if number == signal.SIGSTOP:
                 for process in _dies(world):
@@ -137,11 +142,6 @@ def _output_full(world: World) -> Run:
 
 
 def _stdout_full(world: World) -> Run:
-    words = [*world.build_words(), "--no-test"]
-    words.remove("--json")
-    import sys
-
-    world.change()
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "mdai_build.cli", "check", str(world.model), "--json", "--offline"],
@@ -263,10 +263,10 @@ def _disappears(world: World) -> Run:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("killed", "SIGKILL", -9, "", _signalled(signal.SIGKILL), leaves=True),
-    Kind("terminated", "SIGTERM", 130, "", _signalled(signal.SIGTERM)),
-    Kind("interrupted", "SIGINT (Ctrl-C)", 130, "", _signalled(signal.SIGINT)),
-    Kind("hung-up", "SIGHUP: the terminal is closed", 130, "", _signalled(signal.SIGHUP)),
+    Kind("killed", "SIGKILL", -9, "", _signalled(signal.SIGKILL), says="none", leaves=True),
+    Kind("terminated", "SIGTERM", 130, "", _signalled(signal.SIGTERM), says="interrupted; nothing was left behind"),
+    Kind("interrupted", "SIGINT (Ctrl-C)", 130, "", _signalled(signal.SIGINT), says="the same"),
+    Kind("hung-up", "SIGHUP: the terminal is closed", 130, "", _signalled(signal.SIGHUP), says="the same"),
     Kind("no-engine", "the engine does not run", 5, "engine.none-answers", _no_engine),
     Kind("silent-engine", "the engine takes the connection and never answers", 5, "engine.silent", _silent_engine),
     Kind("old-engine", "the engine is too old", 5, "engine.too-old", _old_engine),
@@ -299,39 +299,67 @@ KINDS: tuple[Kind, ...] = (
         own_engine=True,
         leaves=True,
     ),
-    Kind("container-dies", "the container is killed from outside in its test", 7, "smoke.died", _container_dies),
+    Kind("container-dies", "the container is killed from outside in its test", 7, "smoke.exited", _container_dies),
     Kind("cache-full", "no room in the cache folder", 5, "bundle.store", _cache_full),
-    Kind("temporary-full", "no room for temporary files", 5, "output.disk-full", _temporary_full),
-    Kind("output-full", "no room where the report goes", 5, "output.disk-full", _output_full),
-    Kind("stdout-full", "standard output takes no more", 5, "", _stdout_full),
+    Kind("temporary-full", "no room for temporary files", 0, "", _temporary_full, says="another folder is taken"),
+    Kind("output-full", "no room where the report goes", 5, "output.disk-full", _output_full, moves=True),
+    Kind("stdout-full", "standard output takes no more", 5, "output.disk-full", _stdout_full),
     Kind("read-only-home", "the home folder cannot be written", 5, "bundle.store", _read_only_home),
-    Kind("no-home", "there is no HOME", 0, "", _no_home),
+    Kind("no-home", "there is no HOME", 0, "", _no_home, says="none: the user's home of the system counts"),
     Kind("cache-not-writable", "XDG_CACHE_HOME cannot be written", 5, "bundle.store", _cache_not_writable),
-    Kind("temporary-missing", "TMPDIR is no folder", 0, "", _temporary_missing),
-    Kind("cache-damaged", "every file of the cache is half written", 0, "", _cache_damaged),
-    Kind("clock-jumps", "the clock has gone back: the cache is of the year 2106", 0, "", _clock_jumps),
+    Kind("temporary-missing", "TMPDIR is no folder", 0, "", _temporary_missing, says="none: another folder is taken"),
+    Kind(
+        "cache-damaged",
+        "every file of the cache is half written",
+        0,
+        "",
+        _cache_damaged,
+        says="none: what is damaged is made anew",
+    ),
+    Kind("clock-jumps", "the clock has gone back: the cache is of the year 2106", 0, "", _clock_jumps, says="none"),
     Kind("index-hangs", "a server of packages never answers", 6, "engine.too-slow", _index_hangs),
     Kind("install-breaks", "the network drops while packages are fetched", 5, "engine.no-network", _install_breaks),
     Kind("registry-hangs", "the registry of the parent never answers", 5, "engine.no-parent", _registry_hangs),
-    Kind("same-twice", "two builds of one bundle at once", 0, "", _together(2, different=False)),
-    Kind("twenty", "twenty builds of different bundles at once", 0, "", _together(20, different=True)),
+    Kind(
+        "same-twice",
+        "two builds of one bundle at once",
+        0,
+        "",
+        _together(2, different=False),
+        says="waiting for another build of this bundle",
+    ),
+    Kind("twenty", "twenty builds of different bundles at once", 0, "", _together(20, different=True), says="none"),
     Kind("changes", "the archive changes while it is read", 3, "bundle.changed", _changes_while_read),
     Kind("disappears", "the archive disappears while it is read", 3, "bundle.gone", _disappears),
 )
 
 
-def judge(kind: Kind, world: World) -> tuple[list[str], list[Run]]:
-    """Lets a fault happen, and the next run after it; gives what was not as it should be, and the runs of the fault."""
-    wrong: list[str] = []
+def judge(kind: Kind, world: World, revive: Callable[[], None]) -> tuple[list[str], Run]:
+    """Lets a fault happen, and the next run after it; gives what was not as it should be, and the run of the fault.
+
+    `revive` sees to it that the engine runs again.
+    """
     world.change()
     before = world.image()
     found = kind.inject(world)
     runs = found if isinstance(found, list) else [found]
+    wrong: list[str] = []
     for run in runs:
         if run.exit_code != kind.exit_code:
             wrong.append(f"exit code {run.exit_code}, expected {kind.exit_code}")
         if kind.code and run.code != kind.code:
-            wrong.append(f"it says {run.code or 'nothing'}: {run.what!r}, expected {kind.code}")
-        if "Traceback (most recent call last)" in run.stderr:
+            wrong.append(f"it says {run.code or 'nothing'}: {run.what[:300]!r}, expected {kind.code}")
+        if TRACEBACK in run.stderr and kind.code != "smoke.exited":
             wrong.append(f"a traceback: {run.stderr[-1500:]}")
-    return wrong, runs if before is not None or runs else runs
+    if kind.own_engine:
+        revive()
+    elif not kind.leaves and not until(lambda: not world.leftovers(), 5):
+        wrong.append(f"left behind: {world.leftovers()}")
+    if kind.exit_code != 0 and not kind.moves and world.image() != before:
+        wrong.append("the tag moved")
+    again = world.build()
+    if again.exit_code != 0:
+        wrong.append(f"the next run failed: {again}")
+    if not until(lambda: not world.leftovers(), 15):
+        wrong.append(f"left behind after the next run: {world.leftovers()}")
+    return wrong, runs[0]

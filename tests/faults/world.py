@@ -25,6 +25,8 @@ from typing import Any
 
 import docker
 
+from mdai_build.error_pages import page_of
+
 OWNER_LABEL = "io.mdai-build.owner"
 TITLE_LABEL = "org.opencontainers.image.title"
 MARK = "MDAI_FAULTS_WORLD"
@@ -67,14 +69,23 @@ class Run:
     @property
     def code(self) -> str:
         """The kind of its first message, such as `engine.lost`; empty for none."""
-        problems = self.document.get("problems") or [{}]
-        return str(problems[0].get("code", ""))
+        if self._problem:
+            return str(self._problem["code"])
+        number = re.search(r"error\[(MB\d+)\]", self.stderr)
+        page = page_of(number[1]) if number else None
+        return page.name if page else ""
 
     @property
     def what(self) -> str:
         """The words of its first message."""
-        problems = self.document.get("problems") or [{}]
-        return str(problems[0].get("what", ""))
+        return str(self._problem.get("what", ""))
+
+    @property
+    def _problem(self) -> dict[str, Any]:
+        checks = (self.document.get("smoke") or {}).get("checks") or []
+        failed = [check for check in checks if not check["passed"]]
+        problems = self.document.get("problems") or [problem for check in failed for problem in check["problems"]]
+        return dict(problems[0]) if problems else {}
 
     def __str__(self) -> str:
         return f"exit code {self.exit_code} after {self.seconds:.1f} s\n{self.stdout[-3000:]}{self.stderr[-3000:]}"
