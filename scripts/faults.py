@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +46,17 @@ def own_engine(folder: Path) -> Iterator[Engine]:
 
 def try_kinds(engine: Engine, place: Path, only: list[str]) -> list[tuple[Any, list[str], Any]]:
     """Each kind with what was wrong, and the run of the fault."""
-    from kinds import KINDS, judge
-    from world import World
-
-    world = World(place / "kinds", engine.client_environment(), "faulty")
+    kinds = import_module("kinds")
+    world = import_module("world").World(place / "kinds", engine.client_environment(), "faulty")
     world.change()
     world.build()
     rows = []
-    for kind in KINDS:
+    for kind in kinds.KINDS:
         if only and kind.name not in only:
             continue
         begun = time.monotonic()
         try:
-            wrong, run = judge(kind, world, engine.start)
+            wrong, run = kinds.judge(kind, world, engine.start)
         except (OSError, AssertionError, TimeoutError, subprocess.CalledProcessError) as error:
             wrong, run = [f"not tried: {error}"], None
         rows.append((kind, wrong, run))
@@ -68,30 +66,18 @@ def try_kinds(engine: Engine, place: Path, only: list[str]) -> list[tuple[Any, l
 
 def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: float | None) -> Any:
     """The tally of so many kills."""
-    from harness.loopback import _Quiet, serving
-    from harness.packing import write_wheel
-    from kills import Tally, kill
-    from world import World
-
+    kills, services, world = map(import_module, ("kills", "services", "world"))
+    total, tallies = kills.Tally(), [kills.Tally() for _ in range(WORKERS)]
     (place / "index").mkdir(parents=True)
-    write_wheel(place / "index" / "probe-1.0-py3-none-any.whl", "probe", "VALUE = 1\n")
-
-    class Any_(_Quiet):
-        """The same wheel under every path, so that each build has a requirement that is new to it."""
-
-        def translate_path(self, path: str) -> str:
-            return super().translate_path("/" + path.rpartition("/")[2])
-
-    total, tallies = Tally(), [Tally() for _ in range(WORKERS)]
-    with serving(functools.partial(Any_, directory=str(place / "index"))) as url:
+    with services.one_wheel(place / "index") as url:
         workers = []
         for number, tally in enumerate(tallies):
             requirements = f"probe @ {url}/@NUMBER@/probe-1.0-py3-none-any.whl\n"
-            world = World(place / str(number), engine.client_environment(), f"killed{number}", 40, requirements)
-            world.change()
-            world.build()
+            own = world.World(place / str(number), engine.client_environment(), f"killed{number}", 40, requirements)
+            own.change()
+            own.build()
             numbers = range(first + number, first + count, WORKERS)
-            workers.append(threading.Thread(target=kill, args=(world, numbers, tally, seconds)))
+            workers.append(threading.Thread(target=kills.kill, args=(own, numbers, tally, seconds)))
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -103,8 +89,7 @@ def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: floa
 
 def page(rows: list[tuple[Any, list[str], Any]], tally: Any) -> str:
     """The text of docs/faults.md."""
-    from kills import SIGNALS, STAGES
-
+    kills = import_module("kills")
     from mdai_build.error_pages import error_pages
 
     text = [
@@ -129,11 +114,11 @@ def page(rows: list[tuple[Any, list[str], Any]], tally: Any) -> str:
         f"network, file or lock; after SIGKILL: after the next run), {len(tally.wrong)} times an exit code, a message "
         "or the next run was wrong.",
         "",
-        f"| stage | {' | '.join(number.name for number in SIGNALS)} |",
-        f"| --- | {' | '.join('--:' for _ in SIGNALS)} |",
+        f"| stage | {' | '.join(number.name for number in kills.SIGNALS)} |",
+        f"| --- | {' | '.join('--:' for _ in kills.SIGNALS)} |",
     ]
-    for stage in STAGES:
-        text.append(f"| {stage} | {' | '.join(str(tally.hit[stage, number.name]) for number in SIGNALS)} |")
+    for stage in kills.STAGES:
+        text.append(f"| {stage} | {' | '.join(str(tally.hit[stage, number.name]) for number in kills.SIGNALS)} |")
     text += ["", *CLOSING, ""]
     return "\n".join(text)
 

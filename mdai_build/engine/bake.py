@@ -15,16 +15,15 @@ from typing import Any
 from mdai_build.engine.build import (
     BuildRequest,
     BuildResult,
-    Progress,
-    build_failure,
-    follow,
     given_up_after,
     given_up_with,
     image_id,
     require_answer,
 )
+from mdai_build.engine.build_failure import build_failure
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
+from mdai_build.engine.progress import Progress, follow
 from mdai_build.engine.steps import ShowsSteps, StepNow
 from mdai_build.scratch import scratch_folder
 

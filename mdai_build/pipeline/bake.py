@@ -220,9 +220,9 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
     with unfinished(engine, settings, [model.prepared for model in models if model.prepared]):
         for model in models:
             with model.step():
-                if model.prepared and not options.build.no_cache:
-                    model.built = built_before(engine, model.prepared, settings)
-                    model.unchanged = model.built is not None
+                there = model.prepared.unchanged if model.prepared else None
+                if there is not None and engine.image(there.image_id) is not None:
+                    model.built, model.unchanged = there, True
         _build(engine, [model for model in models if model.prepared and not model.built], settings, options, jobs, tell)
         _finish(engine, [model for model in models if model.built], settings, options, jobs, tell)
 

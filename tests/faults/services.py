@@ -12,6 +12,8 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
+from harness.packing import write_wheel
+
 
 @contextlib.contextmanager
 def silent(listener: socket.socket) -> Iterator[None]:
@@ -122,41 +124,30 @@ def _serving(server: Any) -> Iterator[None]:
         thread.join()
 
 
-class Cutting:
-    """A way to a port of loopback that is cut after so many bytes, each time."""
+class _OneWheel(BaseHTTPRequestHandler):
+    """The same wheel under every path, so that each build can have a requirement that is new to it."""
 
-    def __init__(self, port: int, after: int) -> None:
-        self._port, self._after = port, after
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._accept, daemon=True)
+    wheel: bytes
 
-    def __enter__(self) -> Cutting:
-        self._thread.start()
-        return self
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.wheel)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(self.wheel)
 
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
+    do_HEAD = do_GET
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near = self._listener.accept()[0]
-                threading.Thread(target=self._carry, args=(near,), daemon=True).start()
-
-    def _carry(self, near: socket.socket) -> None:
-        with contextlib.suppress(OSError), near, socket.create_connection(("127.0.0.1", self._port)) as far:
-            threading.Thread(target=_copy, args=(near, far), daemon=True).start()
-            rest = self._after
-            while rest > 0 and (data := far.recv(min(65536, rest))):
-                near.sendall(data)
-                rest -= len(data)
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
-def _copy(near: socket.socket, far: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := near.recv(65536):
-            far.sendall(data)
+@contextlib.contextmanager
+def one_wheel(place: Path) -> Iterator[str]:
+    """The URL of a server that gives the wheel of `probe` 1.0 under every path."""
+    wheel = place / "probe-1.0-py3-none-any.whl"
+    write_wheel(wheel, "probe", "VALUE = 1\n")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Own", (_OneWheel,), {"wheel": wheel.read_bytes()}))
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    with _serving(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}"
