@@ -159,7 +159,9 @@ def _run(engine: Engine, place: Path, words: argparse.Namespace) -> int:
     tally = try_kills(engine, place / "kills", words.kills, words.first, words.seconds)
     for line in (*tally.left, *tally.wrong):
         print(line[:2000], flush=True)
-    print(f"{tally.hit.total()} kills, {len(tally.left)} left something, {len(tally.wrong)} wrong", flush=True)
+    print("".join(f"{stage} {name}: {count}\n" for (stage, name), count in sorted(tally.hit.items())), end="")
+    total = f"{tally.hit.total()} kills, {tally.too_late} too late"
+    print(f"{total}, {len(tally.left)} left something, {len(tally.wrong)} wrong", flush=True)
     if not words.only:
         PAGE.write_text(page(rows, tally), encoding="utf-8")
     return 1 if tally.left or tally.wrong or any(wrong for _, wrong, _ in rows) else 0
