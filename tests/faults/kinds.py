@@ -207,7 +207,7 @@ def _index_hangs(world: World) -> Run:
 
 
 def _install_breaks(world: World) -> Run:
-    with services.server_that_breaks_off() as url:
+    with services.server_that_breaks_off(world.place) as url:
         world.requirements = f"probe @ {url}/@NUMBER@/probe-1.0-py3-none-any.whl\n"
         world.change()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
@@ -91,22 +92,30 @@ def old_engine(place: Path) -> Iterator[str]:
 class _BreaksOff(BaseHTTPRequestHandler):
     """Promises a wheel and breaks off in its middle."""
 
+    wheel: bytes
+
     def do_GET(self) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", "100000")
+        self.send_header("Content-Length", str(len(self.wheel)))
         self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(b"PK\3\4" + bytes(10_000))
-            self.connection.shutdown(socket.SHUT_RDWR)
+        if self.command == "GET":
+            with contextlib.suppress(OSError):
+                self.wfile.write(self.wheel[: len(self.wheel) // 2])
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+    do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @contextlib.contextmanager
-def server_that_breaks_off() -> Iterator[str]:
+def server_that_breaks_off(place: Path) -> Iterator[str]:
     """The URL of a server whose answers end in their middle."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _BreaksOff)
+    wheel = place / "probe-1.0-py3-none-any.whl"
+    write_wheel(wheel, "probe", f"VALUE = {secrets.token_hex(200_000)!r}\n")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Own", (_BreaksOff,), {"wheel": wheel.read_bytes()}))
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     with _serving(server):
         yield f"http://127.0.0.1:{server.server_address[1]}"

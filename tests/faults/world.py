@@ -155,6 +155,9 @@ class Running:
             self.lines.append(f"(killed: it had not ended after {seconds:g} s)\n")
         for reader in self._readers:
             reader.join(1)
+        for reader, pipe in zip(self._readers, (self.process.stderr, self.process.stdout), strict=True):
+            if pipe is not None and not reader.is_alive():
+                pipe.close()
         return Run(self.process.returncode, self._stdout, "".join(self.lines), time.monotonic() - self._begun)
 
 

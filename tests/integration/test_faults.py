@@ -12,7 +12,7 @@ from world import World
 from mdai_build.engine import connect
 from mdai_build.settings import load_settings
 
-TRIED = ("killed", "old-engine", "cache-not-writable", "cache-damaged", "same-twice")
+TRIED = ("killed", "old-engine", "cache-not-writable", "disappears", "same-twice")
 
 
 @pytest.fixture(scope="module")
