@@ -44,10 +44,15 @@ parent: setup engine ## make the local parent images, unless they are up to date
 	@$(BIN)/python scripts/parent.py
 
 .PHONY: lint
-lint: setup ## style, format, and the order of the rooms
+lint: setup ## style, format, the order of the rooms, and the site of the docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
+
+.PHONY: docs
+docs: setup ## the documentation as a site, in dist/site; a link to nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: types
 types: setup ## mypy, strict

@@ -33,8 +33,7 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     place = place or Path(tempfile.gettempdir())
-    for folder in abandoned_folders(place):
-        shutil.rmtree(folder, ignore_errors=True)
+    _remove_abandoned(place)
     folder = Path(tempfile.mkdtemp(prefix=_NOT_LOCKED_YET + _PREFIX, dir=place))
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -45,6 +44,13 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
+        # A builder may outlive its killed run for a moment, and have written into a folder that was being removed.
+        _remove_abandoned(place)
+
+
+def _remove_abandoned(place: Path) -> None:
+    for folder in abandoned_folders(place):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def abandoned_folders(place: Path) -> Iterator[Path]:

@@ -103,6 +103,12 @@ class Engine:
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
 
+    def tags_labelled(self, name: str) -> tuple[str, ...]:
+        """The tags of all images that have this label, sorted."""
+        with engine_words():
+            found = cast("list[dict[str, Any]]", self.client.api.images(filters={"label": name}))
+        return tuple(sorted({tag for image in found for tag in image.get("RepoTags") or () if "<none>" not in tag}))
+
     def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
         """All images with this label."""
         with engine_words():

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mdai_build.bundle import WEIGHT_SUFFIXES, slug
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.requirements import Guess, guess_requirements
 from mdai_build.text_templates import text_templates
+
+if TYPE_CHECKING:
+    from mdai_build.documents import InitDocument
 
 Task = Literal["classification", "segmentation", "detection", "series", "image"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -72,10 +75,11 @@ class InitReport:
     weights: str | None
     """The largest file of weights, below the folder."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> InitDocument:
         """The report as JSON-ready values."""
         return {
             "format": 1,
+            "exit_code": 0,
             "folder": str(self.folder),
             "written": list(self.written),
             "kept": list(self.kept),

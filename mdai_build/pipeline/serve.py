@@ -50,6 +50,13 @@ class Outcome:
     pictures: tuple[Path, ...]
     warnings: tuple[Problem, ...] = ()
     """What is dubious about the bundle, where it was read for the test."""
+    target: str = ""
+    """What was tried: an image or a bundle; empty for one that was just built."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the smoke test passed, else 7."""
+        return 0 if self.smoke.passed else 7
 
 
 def plan_ahead(settings: Settings, trial: Trial, unpacked: UnpackedBundle) -> PlanMaker:
@@ -139,7 +146,7 @@ def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
     name = image.replace("/", "-").replace(":", "-")
-    return smoke_test(engine, facts.id, settings, trial, None, name, on_check)
+    return replace(smoke_test(engine, facts.id, settings, trial, None, name, on_check), target=image)
 
 
 def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: Tell, on_check: OnCheck) -> Outcome:
@@ -158,7 +165,7 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
         with _drawer(settings, trial, checked.bundle.name) as drawer:
             smoke = run_smoke_test(server, replace(plan, gpu=tries_gpu), on_check, drawer.draw)
             pictures = drawer.finish()
-    return Outcome(smoke, pictures, checked.warnings)
+    return Outcome(smoke, pictures, checked.warnings, str(path))
 
 
 @contextmanager

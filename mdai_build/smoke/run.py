@@ -19,7 +19,7 @@ from mdai_build.smoke.decode import NotDecodableError, decode_answer
 from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
-from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
+from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult, mistake
 
 MSGPACK = "application/msgpack"
 _POLL_SECONDS = (0.02, 0.5)
@@ -323,6 +323,11 @@ class Run:
         """A request that the model may do without, unless it does without all."""
         if request.demand is Demand.REQUIRED:
             self.fail(request.name, seconds, *problems)
+            return
+        # A mistake that fails other samples too has nothing to do with what this one holds.
+        failed = {mistake(problem) for check in self.checks if not check.passed for problem in check.problems}
+        if same := [problem for problem in problems if mistake(problem) in failed]:
+            self.fail(request.name, seconds, *same)
             return
         self.refusals.append((request, problems))
         told = tuple(replace(problem, expected=_MAY_REFUSE) for problem in problems)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from schema_checks import check_printed
 
 from mdai_build.cli import main
 
@@ -32,6 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         with pytest.raises(SystemExit) as ended:
             main()
         printed = capsys.readouterr()
+        check_printed(words, printed.out)
         code = ended.value.code
         return code if isinstance(code, int) else 0, printed.out, printed.err
 
