@@ -110,7 +110,7 @@ def page(rows: list[tuple[Any, list[str], Any]], tally: Any) -> str:
     text += ["## Kills", ""]
     text += [
         f"{tally.hit.total()} builds were ended at a random moment ({tally.too_late} more had ended before the signal "
-        f"came), two at a time; {len(tally.left)} times something was left behind (a process, container, image, "
+        f"came); {len(tally.left)} times something was left behind (a process, container, image, "
         f"network, file or lock; after SIGKILL: after the next run), {len(tally.wrong)} times an exit code, a message "
         "or the next run was wrong.",
         "",

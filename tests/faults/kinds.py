@@ -330,7 +330,14 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("twenty", "twenty builds of different bundles at once", 0, "", _together(20, different=True), says="none"),
     Kind("changes", "the archive changes while it is read", 3, "bundle.changed", _changes_while_read),
-    Kind("disappears", "the archive disappears while it is read", 3, "bundle.changed", _disappears),
+    Kind(
+        "disappears",
+        "the archive disappears while it is read",
+        3,
+        "",
+        _disappears,
+        says="the archive changed while it was read, or does not exist",
+    ),
 )
 
 
