@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_PREFIX = "mdai-build-run-"
+PREFIX = "mdai-build-run-"
 _NOT_LOCKED_YET = "new-"
-_NAME = re.compile(rf"(?P<new>{_NOT_LOCKED_YET})?(?:{_PREFIX})[a-z0-9_]{{8}}")
+_NAME = re.compile(rf"(?P<new>{_NOT_LOCKED_YET})?(?:{PREFIX})[a-z0-9_]{{8}}")
 _MAKING_SECONDS = 3600
 
 
@@ -34,7 +34,7 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     """
     place = place or Path(tempfile.gettempdir())
     _remove_abandoned(place)
-    folder = Path(tempfile.mkdtemp(prefix=_NOT_LOCKED_YET + _PREFIX, dir=place))
+    folder = Path(tempfile.mkdtemp(prefix=_NOT_LOCKED_YET + PREFIX, dir=place))
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 
 from mdai_build.requirements import package_of
+from mdai_build.scratch import PREFIX
 
-ROOT = r"(?:/src/lib|/[^\s'\"]*mdai-build-\w+/lib)/"
+ROOT = rf"(?:/src/lib|/[^\s'\"]*{PREFIX}\w+/lib)/"
 """Where a model lies, as a pattern: in an image, and where `test --local` puts it."""
 
 

@@ -55,7 +55,7 @@ def test_the_last_line_of_the_models_own_code_is_named() -> None:
     where = failures.load_failed(TRACEBACK, "").where
     assert where is not None
     assert (where.file, where.line, where.source) == ("net/helper.py", 3, 'return WEIGHTS["x"]')
-    local = TRACEBACK.replace("/src/lib", "/tmp/mdai-build-x_1/lib")
+    local = TRACEBACK.replace("/src/lib", "/tmp/mdai-build-run-x_1/lib")
     raised = failures.refused("ct", local)
     assert raised.what == "`predict` failed on sample ct: KeyError: 'x'"
     assert raised.where is not None and (raised.where.file, raised.where.line) == ("net/helper.py", 3)

@@ -58,7 +58,7 @@ def test_the_line_that_matters(text: str, line: str) -> None:
             "no program `dcmdump`",
         ),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/src/lib/a/w.h5'", "the archive has no `a/w.h5`"),
-        ("FileNotFoundError: [Errno 2] x: '/tmp/mdai-build-8_a/lib/w.h5'", "the archive has no `w.h5`"),
+        ("FileNotFoundError: [Errno 2] x: '/tmp/mdai-build-run-8_a/lib/w.h5'", "the archive has no `w.h5`"),
         ("OSError: Unable to open file (name = 'w.h5', errno = 2, error message", "`w.h5` into the archive"),
         ("OSError: No file or directory found at w.h5", "`w.h5` into the archive"),
         ("Load model from w.onnx failed:Load model w.onnx failed. File doesn't exist", "`w.onnx` into the archive"),
