@@ -131,7 +131,7 @@ def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFac
 
 def parent_images_of(plan: BuildPlan) -> tuple[str, ...]:
     """The images that a model's image may stand on; more than one only in an author's own Dockerfile."""
-    return tuple(parent_images(plan.author_dockerfile)) if plan.author_dockerfile else (plan.parent.reference,)
+    return parent_images(plan.author_dockerfile, plan.platform) if plan.author_dockerfile else (plan.parent.reference,)
 
 
 def parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:
