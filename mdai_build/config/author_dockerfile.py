@@ -59,8 +59,8 @@ def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
         raise BundleError(
             Problem(
                 code="config.escape",
-                what=f"the Dockerfile continues its lines by `{shown(directives['escape'])}`; our stages follow it in the "
-                "same file, and do so by a backslash",
+                what=f"the Dockerfile continues its lines by `{shown(directives['escape'])}`; our stages follow it "
+                "in the same file, and do so by a backslash",
                 where=Location(AUTHOR_DOCKERFILE, line=1),
                 next_step="remove the line `# escape=…`, and end continued lines with a backslash",
             )
@@ -109,8 +109,8 @@ def _doubts(dockerfile: str, stages: tuple[AuthorStage, ...]) -> Iterator[Proble
     if syntax and not _PLAIN_SYNTAX.fullmatch(syntax):
         yield Problem(
             code="config.dockerfile-syntax",
-            what=f"`# syntax={shown(syntax)}` has no effect: the lines become part of a Dockerfile of ours, which BuildKit "
-            "reads by itself",
+            what=f"`# syntax={shown(syntax)}` has no effect: the lines become part of a Dockerfile of ours, which "
+            "BuildKit reads by itself",
             where=Location(AUTHOR_DOCKERFILE, line=1),
             next_step="remove it, and what only that frontend understands",
         )
@@ -209,6 +209,12 @@ def parent_images(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[
         if stage.name:
             own.add(stage.name.lower())
     return tuple(images)
+
+
+def final_image(dockerfile: str, platform: Platform = "linux/amd64") -> str | None:
+    """The image that the last stage stands on, by way of the Dockerfile's own stages; None: it begins with none."""
+    image = _chain(read_stages(dockerfile, platform))[0].image
+    return None if image == "scratch" else image
 
 
 def read_stages(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[AuthorStage, ...]:

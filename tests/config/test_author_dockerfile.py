@@ -10,6 +10,7 @@ import pytest
 from mdai_build.config.author_dockerfile import (
     OUR_STAGES,
     check_author_dockerfile,
+    final_image,
     name_last_stage,
     parent_images,
     read_stages,
@@ -66,6 +67,17 @@ def test_images_are_those_that_are_known_before_the_build() -> None:
 )
 def test_an_image_that_an_argument_names_is_known(written: str, image: str) -> None:
     assert parent_images(written, "linux/arm64")[-1] == image
+
+
+@pytest.mark.parametrize(
+    ("written", "image"),
+    [
+        ("ARG B=b\nFROM $B AS one\nFROM x AS two\nFROM One AS three\nCOPY --from=two /x /x\n", "b"),
+        ("FROM x AS one\nFROM scratch\nCOPY --from=one / /\n", None),
+    ],
+)
+def test_what_the_last_stage_stands_on(written: str, image: str | None) -> None:
+    assert final_image(name_last_stage(written, "p")) == image
 
 
 def test_an_argument_without_a_value_names_no_image() -> None:

@@ -33,7 +33,7 @@ int nvmlDeviceGetMemoryInfo(void *handle, memory *found) {
     found->free = found->total - found->used;
     return 0;
 }
-int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) { return handle ? 3 : (int)*rates; /* not supported */ }
+int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) { return 3; /* not supported */ }
 """
 
 
