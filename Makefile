@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ENGINE := $(PYTHON) scripts/engine.py
+# Tests on all cores; more than four processes gain nothing. What may not run beside what: tests/conftest.py.
+PYTEST := $(BIN)/pytest -q -n auto --maxprocesses 4
 # Points `docker` at the private engine, where that is the one in use.
 WITH_ENGINE := eval "$$($(ENGINE) env)" &&
 
@@ -18,7 +20,7 @@ quickstart: setup engine ## set up everything, build an example and test it
 
 .PHONY: test
 test: setup engine parent lint types ## set up everything; lint, types, unit and integration tests
-	@$(WITH_ENGINE) $(BIN)/pytest -q
+	@$(WITH_ENGINE) $(PYTEST)
 
 .PHONY: setup
 setup: $(INSTALLED) ## make .venv with the command at .venv/bin/mdai-build
@@ -42,10 +44,15 @@ parent: setup engine ## make the local parent images, unless they are up to date
 	@$(BIN)/python scripts/parent.py
 
 .PHONY: lint
-lint: setup ## style, format, and the order of the rooms
+lint: setup ## style, format, the order of the rooms, and the site of the docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
+
+.PHONY: docs
+docs: setup ## the documentation as a site, in dist/site; a link to nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: types
 types: setup ## mypy, strict
@@ -54,11 +61,11 @@ types: setup ## mypy, strict
 
 .PHONY: unit
 unit: setup ## the quick tests, without an engine
-	@$(BIN)/pytest -q -m "not process and not integration"
+	@$(PYTEST) -m "not process and not integration"
 
 .PHONY: integration
 integration: setup engine parent ## the tests with a real engine
-	@$(WITH_ENGINE) $(BIN)/pytest -q tests/integration
+	@$(WITH_ENGINE) $(PYTEST) tests/integration
 
 .PHONY: gpu-test
 gpu-test: setup ## on a machine with a GPU: test the GPU examples there, one table (GPU_TEST="--local --python PATH")

@@ -49,12 +49,12 @@ RUN --mount=type=secret,id=ca,target=/run/ca.crt,mode=0444 --mount=type=bind,sou
     -r /pins/preinstalled.txt -r /pins/server.txt
 FROM packages
 WORKDIR /src
-COPY --link model/weights/ /src/lib/weights/
+COPY{link} model/weights/ /src/lib/weights/
 COPY model/.mdai/requirements.txt /requirements.txt
 RUN --mount=type=secret,id=ca,target=/run/ca.crt,mode=0444 --mount=type=cache,target=/var/cache/uv \\
     /opt/uv/bin/uv pip install --python /opt/conda/envs/mdai-env/bin/python -r /requirements.txt
-COPY --link runtime/ /opt/mdai/runtime/
-COPY --link model/.mdai/ /src/lib/.mdai/
+COPY{link} runtime/ /opt/mdai/runtime/
+COPY{link} model/.mdai/ /src/lib/.mdai/
 """
 COPIED = """
 FROM {parent}
@@ -133,8 +133,11 @@ class Bench:
             kept = [line for line in server if line.split("==")[0] not in names]
             (place / "pins" / "server.txt").write_text("\n".join(kept) + "\n")
         shutil.copytree(ROOT / "mdai_build" / "runtime", self._hand / "runtime", ignore=shutil.ignore_patterns("*.pyc"))
-        (self._hand / "Dockerfile").write_text(BY_HAND.format(parent=PARENT))
-        (self._hand / "model").symlink_to(self.model.folder)
+        # On overlay2 a linked copy is written twice, and again when the layer below changes: an expert knows.
+        dockerfile = BY_HAND.format(parent=PARENT, link=" --link" if engine.store == "containerd" else "")
+        # The model's folder is a link, which a context does not follow: it is a context of its own, as it lies there.
+        dockerfile = dockerfile.replace(" model/", " --from=model ")
+        (self._hand / "Dockerfile").write_text(dockerfile)
         self._ca = next(Path(name) for name in ("/etc/ssl/certs/ca-certificates.crt",) if Path(name).is_file())
 
     def ours(self, *words: str, of: Path | None = None) -> None:
@@ -147,9 +150,6 @@ class Bench:
         self.ours(of=self.model.folder)
 
     def by_hand(self) -> None:
-        # The model's folder is a link, which a context does not follow: it is a context of its own, as it lies there.
-        dockerfile = (self._hand / "Dockerfile").read_text().replace("COPY --link model/", "COPY --link --from=model ")
-        (self._hand / "Dockerfile").write_text(dockerfile.replace("COPY model/", "COPY --from=model "))
         self.engine.run(
             *("docker", "buildx", "build", "--load", "--provenance=false", "--secret", f"id=ca,src={self._ca}"),
             *("--build-context", f"model={self.model.folder}", "--tag", f"{TAG}/hand", str(self._hand)),

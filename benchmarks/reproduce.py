@@ -81,6 +81,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=ROOT / "examples" / "classification")
     options = parser.parse_args()
     engines = [Engine(store) for store in ("overlay2", "containerd")]
+    engines[1].take_parent(engines[0])
     found: dict[str, list[str]] = {}
     seconds: dict[str, list[float]] = {engine.store: [] for engine in engines}
     with tempfile.TemporaryDirectory() as wheels:

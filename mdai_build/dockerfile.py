@@ -6,11 +6,11 @@ import json
 import re
 from functools import cache
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from mdai_build import __version__
 from mdai_build.plan import SBOM_FILE, BuildPlan
-from mdai_build.resources import resource
+from mdai_build.text_templates import text_templates
 
 USER_ID = 1000
 """The numeric user and group that a model runs as."""
@@ -88,15 +88,4 @@ def quote_shell(value: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(resource("templates")),
-        undefined=StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quote_value"] = quote_value
-    environment.filters["quote_words"] = quote_words
-    environment.filters["quote_shell"] = quote_shell
-    return environment
+    return text_templates(quote_value=quote_value, quote_words=quote_words, quote_shell=quote_shell)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from mdai_build.error_pages import error_pages
+
+if TYPE_CHECKING:
+    from mdai_build.documents import ProblemDocument
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Problem:
     details: str | None = field(default=None, repr=False)
     """Longer text that belongs to it: the model's traceback, the log of a failed build step."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ProblemDocument:
         """The problem as JSON-ready values; absent parts are left out."""
         parts: dict[str, Any] = {"code": self.code, "what": self.what}
         if page := error_pages().get(self.code):
@@ -59,7 +62,7 @@ class Problem:
             value = getattr(self, name)
             if value is not None:
                 parts[name] = value
-        return parts
+        return cast("ProblemDocument", parts)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""

@@ -12,10 +12,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from mdai_build.resources import resource
+from mdai_build.resources import yaml_resource
 
 Platform = Literal["linux/amd64", "linux/arm64"]
 """An image's operating system and architecture, in the words of OCI (image index, `platform`)."""
@@ -131,8 +130,7 @@ class SupportMatrix(_Facts):
 @cache
 def support_matrix() -> SupportMatrix:
     """The content of `base_images/matrix.yaml`."""
-    text = resource("base_images", "matrix.yaml").read_text(encoding="utf-8")
-    return SupportMatrix.model_validate(yaml.safe_load(text))
+    return SupportMatrix.model_validate(yaml_resource("base_images", "matrix.yaml"))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

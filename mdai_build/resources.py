@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -17,6 +18,14 @@ def resource(*parts: str) -> Path:
     bundled = _PACKAGE / "_data"
     root = bundled if bundled.is_dir() else _PACKAGE.parent
     return root.joinpath(*parts)
+
+
+def yaml_resource(*parts: str) -> Any:
+    """The content of a YAML data file of ours: the fast loader, where PyYAML has it, is poor at telling mistakes."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(resource(*parts).read_text(encoding="utf-8"), Loader=loader)
 
 
 def runtime_folder() -> Path:

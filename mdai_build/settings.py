@@ -168,14 +168,14 @@ class Settings(BaseModel):
     def _split_words(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
-    @field_validator("parent_mirrors", "parent_replacements", "parent_pins", mode="before")
+    @field_validator("parent_mirrors", "parent_replacements", "parent_pins", "proxies", mode="before")
     @classmethod
     def _read_pairs(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         pairs = [word.partition("=") for word in value.split()]
         if not all(before and after for before, _, after in pairs):
-            raise ValueError("must be pairs BEFORE=AFTER, apart by spaces")
+            raise ValueError("must be pairs NAME=VALUE, apart by spaces")
         return {before: after for before, _, after in pairs}
 
     @field_validator("parent_pins")

@@ -137,7 +137,8 @@ def page(rows: list[tuple[str, Score, float]], held_against: list[str]) -> str:
     text = [
         "# Scoreboard of hostile input",
         "",
-        "Written by `make scoreboard` (scripts/scoreboard.py), which invents the input from numbers (tests/fuzz/).",
+        "Written by `make scoreboard` (scripts/scoreboard.py), which invents the input from numbers; tests/fuzz/ has "
+        "how.",
         f"Archives were held against {', '.join(held_against)}.",
         "",
         "| input | how many | refused | accepted | crash | escape | wrong accept | seconds |",
@@ -148,10 +149,10 @@ def page(rows: list[tuple[str, Score, float]], held_against: list[str]) -> str:
         text.append(f"| {kind} | {score.counts.total():,} | {' | '.join(cells)} | {seconds:.0f} |")
     text += ["", *(f"- {kind}: {KINDS[kind][2]}." for kind, _, _ in rows), ""]
     text += [
-        "A crash is anything but a problem with its place and advice. An escape is a file outside the store, or text "
-        "that a terminal would obey. A wrong accept is an archive that another program unpacks to other files, a value "
-        "that does not reach the image as it was written, a requirement that says more to the installer than it did to "
-        "us, or outputs that a second, slower check refuses.",
+        "A crash is anything but a problem with its place and advice. An escape is a file outside of the store, or "
+        "text that a terminal would obey. A wrong accept is an archive that another program unpacks to other files, a "
+        "value that does not reach the image as it was written, a requirement that says more to the installer than it "
+        "did to us, or outputs that a second, slower check refuses.",
         "",
     ]
     return "\n".join(text)

@@ -11,8 +11,34 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 INTEGRATION = Path(__file__).parent / "integration"
+# These build on an engine that is started for them.
+ON_AN_ENGINE_OF_THEIR_OWN = ("test_image_stores.py", "test_registry.py", "test_reproducible.py")
+
+
+class SideBySide(LoadScopeScheduling):
+    """What runs beside what, with `pytest -n`: one file beside another; of those on an engine, one after the other.
+
+    Tests on one engine would see each other's images and containers, and a file's tests share what its fixtures made.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        if not file.startswith("tests/integration/"):
+            return file
+        return "engine of its own" if file.endswith(ON_AN_ENGINE_OF_THEIR_OWN) else "engine"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
+    return SideBySide(config, log)
+
+
+def pytest_configure() -> None:
+    """Examples are served where they lie: bytecode beside them would be in the way of the tests that come after."""
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -64,7 +64,6 @@ class FolderSource:
     statuses: list[os.stat_result] = field(default_factory=list)
     contents: dict[str, int] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
     dangling: list[str] = field(default_factory=list)
 
     def stream(self, numbers: Collection[int]) -> Iterator[tuple[int, MemberReader]]:
@@ -112,7 +111,6 @@ class _Walker:
             for entry in entries:
                 path = f"{prefix}/{entry.name}" if prefix else entry.name
                 if left_out_part(path):
-                    self.source.left_out.append(path)
                     continue
                 real = self._real(entry, path)
                 if real is None:

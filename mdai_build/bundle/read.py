@@ -16,7 +16,7 @@ from mdai_build.bundle.model import Bundle, BundleKind, Limits, Member
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.reader import telling_damage
 from mdai_build.bundle.tar_source import TarSource
-from mdai_build.bundle.tree import build_tree, case_collisions, empty_folders, left_out_warning
+from mdai_build.bundle.tree import build_tree, case_collisions, empty_folders
 from mdai_build.bundle.zip_source import ZipSource
 from mdai_build.errors import BundleError, Location, Problem
 
@@ -54,9 +54,7 @@ def read_bundle(path: Path, limits: Limits = Limits()) -> Bundle:  # noqa: B008 
     )
     beside = {name.split("/")[0] for name in tree.files if not name.startswith(prefix)}
     folders = (name[len(prefix) :] for name in tree.folders if name.startswith(prefix))
-    left_out = left_out_warning(tree.left_out, path)
-    warnings = [*([left_out] if left_out else []), *tree.warnings]
-    return _bundle(path, kind, members, folders, warnings, (root, beside), limits, ArchiveSource(source, contents))
+    return _bundle(path, kind, members, folders, tree.warnings, (root, beside), limits, ArchiveSource(source, contents))
 
 
 def _read_folder(path: Path, limits: Limits) -> Bundle:
@@ -78,12 +76,7 @@ def _read_folder(path: Path, limits: Limits) -> Bundle:
         for name, number in source.contents.items()
     )
     beside = {name.split("/")[0] for name in (*files, *folders)} - {root} if root else set()
-    left_out = left_out_warning(source.left_out, path)
-    warnings = [
-        *([left_out] if left_out else []),
-        *case_collisions(source.contents, path),
-        *_dangling(source, path),
-    ]
+    warnings = [*case_collisions(source.contents, path), *_dangling(source, path)]
     return _bundle(path, "folder", members, source.folders, warnings, (root, beside), limits, source)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +37,6 @@ class Tree:
 
     files: Mapping[str, int]
     folders: frozenset[str]
-    left_out: tuple[str, ...]
-    """Topmost paths of what no model needs."""
     warnings: tuple[Problem, ...]
 
 
@@ -83,7 +80,7 @@ def build_tree(entries: Sequence[Entry], origin: Path, limits: Limits) -> Tree:
         BundleError: an entry is unsafe or ambiguous; all such entries at once.
     """
     refusals = Refusals(origin)
-    nodes, left_out = _place(entries, refusals)
+    nodes = _place(entries, refusals)
     folders = _folders(nodes, entries, refusals)
     linked = [path for path, number in nodes.items() if entries[number].kind in ("symlink", "hardlink")]
     if linked:
@@ -91,13 +88,12 @@ def build_tree(entries: Sequence[Entry], origin: Path, limits: Limits) -> Tree:
     else:
         files = {path: number for path, number in nodes.items() if entries[number].kind == "file"}
     refusals.raise_if_any()
-    return Tree(files, folders, tuple(sorted(left_out)), tuple(case_collisions(files, origin)))
+    return Tree(files, folders, tuple(case_collisions(files, origin)))
 
 
-def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int], set[str]]:
-    """Each safe path with the number of its entry, and the topmost paths of what is left out."""
+def _place(entries: Sequence[Entry], refusals: Refusals) -> dict[str, int]:
+    """Each safe path with the number of its entry, without those that no model needs."""
     nodes: dict[str, int] = {}
-    left_out: set[str] = set()
     spelled: dict[str, str] = {}
     for number, entry in enumerate(entries):
         if not entry.name and entry.kind == "folder":
@@ -117,8 +113,7 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
         if entry.kind == "file" and entry.name.endswith("/"):
             refusals.add("file-as-folder", entry.name, "is a file in the archive, and has the name of a folder")
             continue
-        if (left := left_out_part(path)) is not None:
-            left_out.add(left)
+        if left_out_part(path):
             continue
         # Some tools compose accents when they unpack.
         composed = unicodedata.normalize("NFC", path)
@@ -130,7 +125,7 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> tuple[dict[str, int]
         earlier = nodes.setdefault(path, number)
         if earlier != number and not (entry.kind == entries[earlier].kind == "folder"):
             refusals.add("duplicate", entry.name, "is in the archive more than once; which one counts is not clear")
-    return nodes, left_out
+    return nodes
 
 
 def _folders(nodes: Mapping[str, int], entries: Sequence[Entry], refusals: Refusals) -> frozenset[str]:
@@ -295,17 +290,3 @@ def case_collisions(files: Iterable[str], origin: Path) -> Iterator[Problem]:
                 Location(str(origin), key=shown(path)),
                 next_step="rename one: on Windows and macOS they are the same file",
             )
-
-
-def left_out_warning(paths: Sequence[str], origin: Path) -> Problem | None:
-    """One warning that counts what was left out of the bundle."""
-    if not paths:
-        return None
-    names = Counter("._*" if (name := path.rpartition("/")[2]).startswith("._") else name for path in paths)
-    counts = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in sorted(names.items()))
-    return Problem(
-        "bundle.left-out",
-        f"left out, as no model needs it: {counts}",
-        Location(str(origin)),
-        details="\n".join(shown(path) for path in paths[:100]),
-    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mdai_build.cli.completing import images
 from mdai_build.cli.options import (
     check_report,
     gpu_option,
@@ -72,7 +73,7 @@ def _line(check: Check) -> str:
 
 
 @click.command("predict")
-@click.argument("target")
+@click.argument("target", shell_complete=images)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @local_options
 @_asked_options
@@ -127,7 +128,7 @@ def predict_command(
 
 
 @click.command("profile")
-@click.argument("target")
+@click.argument("target", shell_complete=images)
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @local_options
 @click.option(
@@ -174,6 +175,6 @@ def profile_command(
         )
     exit_code = 0 if measured.passed else 7
     if as_json:
-        print_json({"exit_code": exit_code, "target": target, **profile_as_json(measured, warnings)})
+        print_json(profile_as_json(target, measured, warnings))
     print_profile(measured, warnings, to_stderr=as_json)
     sys.exit(exit_code)

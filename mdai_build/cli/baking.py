@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mdai_build.cli.completing import bundles
 from mdai_build.cli.github import github
 from mdai_build.cli.options import (
     cache_options,
@@ -22,12 +23,19 @@ from mdai_build.cli.options import (
     read_settings,
     silent,
     smoke_options,
-    write_junit,
+    write_file,
 )
 
 
 @click.command("bake")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "models",
+    nargs=-1,
+    required=True,
+    metavar="MODEL...",
+    type=click.Path(exists=True, path_type=Path),
+    shell_complete=bundles,
+)
 @click.option(
     "--tag-prefix", metavar="PREFIX", help="What stands before a model's name in its image's; default: mdai-build/."
 )
@@ -90,5 +98,5 @@ def bake_command(
     if (on := github()) is not None:
         for model in report.models:
             on.annotate(model.problems, "error", model.path)
-    write_junit(junit, lambda: bake_junit_xml(report))
+    write_file(junit, lambda: bake_junit_xml(report))
     sys.exit(report.exit_code)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mdai_build.cli.completing import cuda_versions, python_versions
 from mdai_build.cli.options import engine_options, json_option, parent_options, print_json, read_settings
 
 if TYPE_CHECKING:
@@ -31,9 +32,23 @@ def _which(command: Command) -> Command:
             type=click.Path(exists=True, path_type=Path),
             help="Those that this bundle needs; may be repeated.",
         ),
-        click.option("--cuda", "cudas", multiple=True, metavar="VERSION", help="Those with this CUDA, such as 11.8."),
+        click.option(
+            "--cuda",
+            "cudas",
+            multiple=True,
+            metavar="VERSION",
+            shell_complete=cuda_versions,
+            help="Those with this CUDA, such as 11.8.",
+        ),
         click.option("--device", "devices", multiple=True, type=click.Choice(["cpu", "gpu"]), help="Those for it."),
-        click.option("--python", "pythons", multiple=True, metavar="VERSION", help="Those with it, such as 3.10."),
+        click.option(
+            "--python",
+            "pythons",
+            multiple=True,
+            metavar="VERSION",
+            shell_complete=python_versions,
+            help="Those with it, such as 3.10.",
+        ),
     ):
         command = option(command)
     return command

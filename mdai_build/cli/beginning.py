@@ -34,7 +34,7 @@ def init_command(folder: Path, task: Task, python: str | None, as_json: bool) ->
 
     report = init_model(folder, task, python)
     if as_json:
-        print_json({"exit_code": 0, **report.as_json()})
+        print_json(report.as_json())
         return
     place = clean_path(folder)
     for name in report.written:

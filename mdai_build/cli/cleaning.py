@@ -30,5 +30,5 @@ def clean_command(everything: bool, dry_run: bool, as_json: bool, **options: Any
 
     report = clean(read_settings(options), everything, dry_run)
     if as_json:
-        print_json({"exit_code": 0, **report.as_json()})
+        print_json(report.as_json())
     print_cleaned(report.items, report.bytes_removed, report.problems, dry_run, to_stderr=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mdai_build.cli.completing import bundles
 from mdai_build.cli.options import (
     engine_options,
     install_options,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("dev")
-@click.argument("folder", metavar="FOLDER", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=click.Path(exists=True, path_type=Path), shell_complete=bundles)
 @local_options
 @click.option("--port", default=6324, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
 @parent_options

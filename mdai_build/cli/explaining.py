@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from mdai_build.cli.completing import message_numbers
 from mdai_build.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from mdai_build.documents import ExplainDocument
 
 
 @click.command("explain")
-@click.argument("codes", nargs=-1, metavar="[CODE]...")
+@click.argument("codes", nargs=-1, metavar="[CODE]...", shell_complete=message_numbers)
 @json_option
 def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
     """Print what a message means and what mends it, by its number (MB204); without one, list them all."""
@@ -31,7 +37,12 @@ def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
             )
         pages.append(page)
     if as_json:
-        print_json({"format": 1, "messages": [explanation_as_json(p) for p in pages or error_pages().values()]})
+        document: ExplainDocument = {
+            "format": 1,
+            "exit_code": 0,
+            "messages": [explanation_as_json(page) for page in pages or error_pages().values()],
+        }
+        print_json(document)
     elif not pages:
         print_explanations(error_pages().values())
     for number, page in enumerate(pages if not as_json else ()):

@@ -59,19 +59,14 @@ class GitHub:
             self._command(kind, text, {**place, "title": number_of(problem.code)})
 
     def _place(self, where: Location, model: Path | None) -> dict[str, str]:
-        if where.file.startswith(("option ", "environment variable ", "sample ", "settings")):
+        from mdai_build.report.places import place_of
+
+        place = place_of(where, model)
+        if place is None:
             return {}
-        file = Path(where.file)
-        lines = {"line": where.line, "col": where.column}
-        if model is not None and not file.is_absolute() and str(model) != where.file:
-            if model.is_dir():
-                inside = model / file
-                # The model may be in the one folder at the top of what was given.
-                file = inside if inside.exists() else next(model.glob(f"*/{file.as_posix()}"), inside)
-            else:
-                file, lines = model, {}
+        lines = {"line": place.line, "col": place.column}
         with_place = {name: str(number) for name, number in lines.items() if number is not None}
-        return {"file": self._relative(file), **with_place}
+        return {"file": self._relative(place.file), **with_place}
 
     def _relative(self, file: Path) -> str:
         try:

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from mdai_build.cli.completing import images
 from mdai_build.cli.options import json_option, print_json, read_settings
 
 
 @click.command("inspect")
-@click.argument("image")
+@click.argument("image", shell_complete=images)
 @click.option("--sbom", is_flag=True, help="Print the bill of materials alone, CycloneDX JSON as the image holds it.")
 @click.option(
     "--provenance",
@@ -37,6 +38,6 @@ def inspect_command(
         return
     found = inspect_image(image, settings, provenance, key)
     if as_json:
-        print_json({"exit_code": 0, **inspection_as_json(found)})
+        print_json(inspection_as_json(found))
     else:
         print_inspection(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from mdai_build.cli.options import (
     print_json,
     read_settings,
 )
+
+if TYPE_CHECKING:
+    from mdai_build.documents import LockCheckDocument
 
 
 @click.command("lock")
@@ -44,7 +47,8 @@ def lock_command(
     if only_check:
         place = check_lock(model, output)
         if as_json:
-            print_json({"exit_code": 0, "format": 1, "file": place, "up_to_date": True})
+            document: LockCheckDocument = {"format": 1, "exit_code": 0, "file": place, "up_to_date": True}
+            print_json(document)
         else:
             click.echo(f"{place} is up to date")
         return
@@ -52,7 +56,7 @@ def lock_command(
         lock = lock_model(model, settings, LockOptions(output, upgrade), progress)
     print_problems(lock.warnings, heading="warning")
     if as_json:
-        print_json({"exit_code": 0, **lock.as_json()})
+        print_json(lock.as_json())
         return
     state = "written" if lock.changed else "as it was"
     click.echo(f"{lock.file}: {lock.packages} packages, {state}")

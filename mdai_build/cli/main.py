@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import gc
 import logging
 import os
 import shlex
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from mdai_build import __version__
 from mdai_build.cli.asking import predict_command, profile_command
@@ -23,6 +25,7 @@ from mdai_build.cli.baking import bake_command
 from mdai_build.cli.bases import base_commands
 from mdai_build.cli.beginning import init_command
 from mdai_build.cli.cleaning import clean_command
+from mdai_build.cli.describing import COMPLETE_VARIABLE, completion_command, schema_command
 from mdai_build.cli.developing import dev_command
 from mdai_build.cli.examining import doctor_command
 from mdai_build.cli.explaining import explain_command
@@ -33,6 +36,7 @@ from mdai_build.cli.options import (
     cache_options,
     check_junit,
     check_report,
+    check_sarif,
     engine_options,
     install_options,
     json_option,
@@ -45,15 +49,16 @@ from mdai_build.cli.options import (
     read_settings,
     report_option,
     reproducible_option,
+    sarif_option,
     silent,
     smoke_options,
     tell_report,
-    write_junit,
+    write_file,
 )
 from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.cli.verifying import verify_command
-from mdai_build.errors import MdaiBuildError, Problem, UnavailableError, UsageError
+from mdai_build.errors import BundleError, MdaiBuildError, Problem, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -79,6 +84,10 @@ class DefaultsToBuild(click.Group):
                 ctx.fail(f"no such command: {first!r}. Did you mean {close[0]!r}?")
             args.insert(args.index(first), "build")
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands; a shell offers files where no command begins so, since a model may stand there."""
+        return [CompletionItem(incomplete, type="file"), *super().shell_complete(ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command. click itself would call a closed pipe an error of the program, with exit code 1."""
@@ -114,20 +123,34 @@ def cli(verbose: bool) -> None:
 
 @cli.command()
 @model_argument
+@click.option("--strict", is_flag=True, help="Exit with 3 where there are warnings too.")
 @parent_options
 @look_up_option
 @json_option
-def check(model: Path, as_json: bool, **options: Any) -> None:
+@sarif_option
+def check(model: Path, strict: bool, as_json: bool, sarif: Path | None, **options: Any) -> None:
     """Check a bundle without an engine: archive, config, entry point, requirements."""
     from mdai_build.pipeline.check import check_model, summary
+    from mdai_build.report.sarif import sarif_text
     from mdai_build.report.terminal import print_checked
 
-    checked = check_model(model, read_settings(options), look_up=True)
+    settings = read_settings(options)
+    check_sarif(sarif)
+    try:
+        checked = check_model(model, settings, look_up=True)
+    except MdaiBuildError as failure:
+        problems, warnings, code = failure.problems, failure.warnings, failure.exit_code
+        write_file(sarif, lambda: sarif_text(model, problems, warnings, code))
+        raise
+    exit_code = BundleError.exit_code if strict and checked.warnings else 0
+    found = summary(checked, exit_code)
     if as_json:
-        print_json({"exit_code": 0, **summary(checked)})
+        print_json(found)
     else:
-        print_checked(summary(checked), checked.warnings)
+        print_checked(found, checked.warnings)
+    write_file(sarif, lambda: sarif_text(model, (), checked.warnings, exit_code))
     annotate((), checked.warnings)
+    sys.exit(exit_code)
 
 
 @cli.command()
@@ -219,7 +242,7 @@ def build(
         print_json(report_as_json(built))
     print_report(built, to_stderr=as_json)
     tell_report(report)
-    write_junit(junit, lambda: junit_xml(built))
+    write_file(junit, lambda: junit_xml(built))
     smoke = built.smoke
     annotate(smoke.problems if smoke else (), (*built.warnings, *(smoke.warnings if smoke else ())))
     sys.exit(built.exit_code)
@@ -257,21 +280,26 @@ cli.add_command(doctor_command)
 cli.add_command(clean_command)
 cli.add_command(parents_command)
 cli.add_command(verify_command)
+cli.add_command(schema_command)
+cli.add_command(completion_command)
 
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
-    with on_github():
-        _run()
+    try:
+        with on_github():
+            _run()
+    finally:
+        gc.freeze()  # else the interpreter's end goes twice through all that was imported, for a tenth of a second
     sys.exit(0)
 
 
 def _run() -> None:
     as_json = "--json" in sys.argv
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, prog_name="mdai-build", complete_var=COMPLETE_VARIABLE)
     except click.ClickException as error:
         wrong = UsageError(Problem("usage.words", error.format_message()))
         if as_json:
@@ -299,6 +327,9 @@ def _run() -> None:
         sys.exit(full.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing was left behind", err=True)
+        # CPython notes an interrupt that ends code given as text, as when a dataclass is made, and at its own end dies
+        # of SIGINT though it was caught here; the next such code takes the note back (pythonrun.c, run_eval_code_obj).
+        exec("")
         sys.exit(INTERRUPTED)
 
 

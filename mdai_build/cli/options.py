@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mdai_build.cli.completing import bundles, parents
 from mdai_build.cli.github import MODEL
 
 if TYPE_CHECKING:
@@ -34,11 +35,18 @@ def _remember_model(context: click.Context, parameter: click.Parameter, value: P
     return value
 
 
-model_argument = click.argument("model", type=click.Path(exists=True, path_type=Path), callback=_remember_model)
+model_argument = click.argument(
+    "model", type=click.Path(exists=True, path_type=Path), callback=_remember_model, shell_complete=bundles
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
 junit_option = click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the checks as JUnit XML too."
+)
+sarif_option = click.option(
+    "--sarif",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what is wrong or dubious as SARIF 2.1.0 too, for code scanning.",
 )
 report_option = click.option(
     "--report",
@@ -46,7 +54,10 @@ report_option = click.option(
     help="Write a page (HTML) with all of it, pictures too.",
 )
 parent_option = click.option(
-    "--parent", metavar="gcp|slim|local|REF", help="The parent image; default: Google's (gcp). See `parents list`."
+    "--parent",
+    metavar="gcp|slim|local|REF",
+    shell_complete=parents,
+    help="The parent image; default: Google's (gcp). See `parents list`.",
 )
 parent_options = together(
     parent_option,
@@ -160,14 +171,22 @@ def silent(text: str) -> None:
 
 def check_junit(file: Path | None) -> None:
     """Refuses a JUnit file that could not be written, before anything is built."""
-    if file is not None and not file.resolve().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--junit")
+    _check_folder(file, "--junit")
 
 
 def check_report(file: Path | None) -> None:
     """Refuses a page that could not be written, before anything is done."""
+    _check_folder(file, "--report")
+
+
+def check_sarif(file: Path | None) -> None:
+    """Refuses a SARIF file that could not be written, before anything is done."""
+    _check_folder(file, "--sarif")
+
+
+def _check_folder(file: Path | None, option: str) -> None:
     if file is not None and not file.resolve().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--report")
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint=option)
 
 
 def tell_report(file: Path | None) -> None:
@@ -176,10 +195,10 @@ def tell_report(file: Path | None) -> None:
         click.echo(f"the report is in {file}", err=True)
 
 
-def write_junit(file: Path | None, xml: Callable[[], str]) -> None:
-    """Writes JUnit XML where it was asked for."""
+def write_file(file: Path | None, text: Callable[[], str]) -> None:
+    """Writes a report, JUnit XML or SARIF, where it was asked for."""
     if file is not None:
         try:
-            file.write_text(xml(), encoding="utf-8")
+            file.write_text(text(), encoding="utf-8")
         except OSError as error:
             raise click.FileError(str(file), error.strerror) from None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mdai_build.cli.completing import parent_names
 from mdai_build.cli.options import json_option, parent_option, print_json, read_settings
+
+if TYPE_CHECKING:
+    from mdai_build.documents import ParentsListDocument
 
 
 @click.group("parents")
@@ -23,13 +27,18 @@ def list_command(as_json: bool, **options: Any) -> None:
 
     found = list_parents(read_settings(options))
     if as_json:
-        print_json({"exit_code": 0, "format": 1, "parents": [each.as_json() for each in found]})
+        document: ParentsListDocument = {
+            "format": 1,
+            "exit_code": 0,
+            "parents": [each.as_json() for each in found],
+        }
+        print_json(document)
     else:
         print_parents(found)
 
 
 @parents_command.command("pin")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=parent_names)
 @parent_option
 @json_option
 def pin_command(names: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -46,7 +55,7 @@ def pin_command(names: tuple[str, ...], as_json: bool, **options: Any) -> None:
         pinned = pin_parents(settings, names, progress.tell)
     print_problems(pinned.warnings, heading="warning")
     if as_json:
-        print_json({"exit_code": 0, **pinned.as_json()})
+        print_json(pinned.as_json())
         return
     for name, digest in pinned.pins:
         click.echo(f"{name} is {digest}")

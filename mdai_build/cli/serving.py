@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mdai_build.cli.completing import images
 from mdai_build.cli.github import annotate
 from mdai_build.cli.options import (
     check_report,
@@ -36,7 +37,7 @@ def _bundle(target: str, local: bool, python: str | None) -> Path:
 
 
 @click.command("test")
-@click.argument("target")
+@click.argument("target", shell_complete=images)
 @local_options
 @smoke_options
 @report_option
@@ -76,23 +77,16 @@ def test_command(
         if page is not None:
             progress.tell("writing the report")
             write_test_page(target, outcome, settings, page, is_image=not local)
-    exit_code = 0 if outcome.smoke.passed else 7
     if as_json:
-        print_json(
-            {
-                "exit_code": exit_code,
-                "target": target,
-                **smoke_as_json(outcome.smoke, outcome.pictures, outcome.warnings),
-            }
-        )
+        print_json(smoke_as_json(target, outcome.smoke, outcome.pictures, outcome.warnings))
     print_smoke(outcome.smoke, outcome.pictures, outcome.warnings, to_stderr=as_json)
     tell_report(page)
     annotate(outcome.smoke.problems, (*outcome.warnings, *outcome.smoke.warnings))
-    sys.exit(exit_code)
+    sys.exit(outcome.exit_code)
 
 
 @click.command("run")
-@click.argument("target")
+@click.argument("target", shell_complete=images)
 @local_options
 @click.option("--port", default=6324, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
 @click.option("--memory", help="Memory limit of the container, such as 512m or 4g.")

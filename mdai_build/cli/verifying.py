@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mdai_build.cli.completing import bundles, images
 from mdai_build.cli.options import (
     engine_options,
     install_options,
@@ -19,8 +20,8 @@ from mdai_build.cli.options import (
 
 
 @click.command("verify")
-@click.argument("image")
-@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.argument("image", shell_complete=images)
+@click.argument("model", type=click.Path(exists=True, path_type=Path), shell_complete=bundles)
 @parent_options
 @install_options
 @engine_options
@@ -35,7 +36,7 @@ def verify_command(image: str, model: Path, as_json: bool, **options: Any) -> No
     with Progress() as progress:
         found = verify_image(image, model, settings, progress.tell)
     if as_json:
-        print_json({"exit_code": 0 if found.same else 6, **verification_as_json(found)})
+        print_json(verification_as_json(found))
     else:
         print_verification(found)
     sys.exit(0 if found.same else 6)

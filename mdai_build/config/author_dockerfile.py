@@ -18,7 +18,7 @@ from mdai_build.matrix import Platform
 AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
 OUR_STAGES = frozenset(
     {"mdai-parent", "system", "environment", "installer", "packages", "server", "tools", "wheels", "model"}
-    | {"lock", "resolve", "collect", "wheels-folder", "micromamba", "mdai-base", "mdai-base-server"}
+    | {"requirements", "lock", "resolve", "collect", "wheels-folder", "micromamba", "mdai-base", "mdai-base-server"}
 )
 """Names of the stages in templates/. Of two stages with one name, `--from=NAME` means the later one: ours."""
 _DEEPEST = 4

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.archive import layers_of, load_image, save_image
     from mdai_build.engine.attach import attach_statement, attached_statement
     from mdai_build.engine.bake import bake_file, bake_images
-    from mdai_build.engine.build import BuildRequest, BuildResult, Stage, build_image
+    from mdai_build.engine.build import BuildRequest, BuildResult, build_image
     from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image
     from mdai_build.engine.container import (
         RunOptions,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.inspection import ImageDetails, Layer, digests_of, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent, in_registry, pull_image
+    from mdai_build.engine.progress import Stage
     from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
@@ -36,13 +37,14 @@ _MODULES = {
     "attach": ("attach_statement", "attached_statement"),
     "archive": ("layers_of", "load_image", "save_image"),
     "bake": ("bake_file", "bake_images"),
-    "build": ("BuildRequest", "BuildResult", "Stage", "build_image"),
+    "build": ("BuildRequest", "BuildResult", "build_image"),
     "connection": ("Engine", "ImageFacts", "connect", "require_image"),
     "container": ("RunOptions", "can_do_without_network", "end_work", "require_local", "running_container"),
     "gpus": ("GpuRequest", "gpu_request"),
     "inspection": ("ImageDetails", "Layer", "digests_of", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent", "in_registry", "pull_image"),
+    "progress": ("Stage",),
     "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),

@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mdai_build.engine.build import BuildRequest, BuildResult, Progress, build_failure, follow, given_up_after, image_id
+from mdai_build.engine.build import BuildRequest, BuildResult, given_up_after, image_id
+from mdai_build.engine.build_failure import build_failure
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
+from mdai_build.engine.progress import Progress, follow
 from mdai_build.engine.steps import ShowsSteps, StepNow
 
 _ASKS_FOR_HOST_NETWORK = (0, 17)

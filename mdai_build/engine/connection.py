@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,8 @@ from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableErro
 OLDEST_ENGINE = 23
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """What OCI calls the machines of `uname`."""
+_BUILDX = "docker-buildx"
+_PLUGIN_FOLDERS = tuple(f"/usr/{part}/docker/cli-plugins" for part in ("local/lib", "local/libexec", "lib", "libexec"))
 _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
 
@@ -60,6 +63,12 @@ class Engine:
     version: str
     environment: Environment
     """The environment in which `docker` commands reach this engine."""
+
+    @cached_property
+    def _info(self) -> dict[str, Any]:
+        """What the engine says of itself and its machine; what is read of it does not change while we run."""
+        with engine_words():
+            return dict(self.client.api.info())
 
     def command(self, *words: str) -> list[str]:
         """A `docker` command line for this engine."""
@@ -92,6 +101,12 @@ class Engine:
             found = cast("list[str]", self.client.api.images(quiet=True, filters={"label": f"{name}={value}"}))
         return self.image(found[0]) if found else None
 
+    def tags_labelled(self, name: str) -> tuple[str, ...]:
+        """The tags of all images that have this label, sorted."""
+        with engine_words():
+            found = cast("list[dict[str, Any]]", self.client.api.images(filters={"label": name}))
+        return tuple(sorted({tag for image in found for tag in image.get("RepoTags") or () if "<none>" not in tag}))
+
     def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
         """All images with this label."""
         with engine_words():
@@ -100,16 +115,12 @@ class Engine:
 
     def capacity(self) -> Capacity:
         """What the engine's machine has for containers."""
-        with engine_words():
-            info: dict[str, Any] = self.client.api.info()
-        return Capacity(cores=int(info["NCPU"]), memory=int(info["MemTotal"]))
+        return Capacity(cores=int(self._info["NCPU"]), memory=int(self._info["MemTotal"]))
 
     def platform(self) -> str:
         """What its machine runs without emulation, such as `linux/arm64`."""
-        with engine_words():
-            info: dict[str, Any] = self.client.api.info()
-        machine = str(info.get("Architecture", ""))
-        return f"{info.get('OSType', 'linux')}/{_ARCHITECTURES.get(machine, machine)}"
+        machine = str(self._info.get("Architecture", ""))
+        return f"{self._info.get('OSType', 'linux')}/{_ARCHITECTURES.get(machine, machine)}"
 
     def digest_in_registry(self, reference: str) -> str:
         """The digest of the manifest that a registry has for a reference now; nothing is pulled.
@@ -122,9 +133,7 @@ class Engine:
 
     def has_containerd_store(self) -> bool:
         """Whether images are kept by containerd, as they are pushed, and not unpacked by the engine itself."""
-        with engine_words():
-            info: dict[str, Any] = self.client.api.info()
-        return any("io.containerd.snapshotter" in str(value) for _, value in info.get("DriverStatus") or ())
+        return any("io.containerd.snapshotter" in str(value) for _, value in self._info.get("DriverStatus") or ())
 
     def tag(self, image_id: str, reference: str) -> None:
         """Points a tag at an image; an image that had it before keeps its id alone."""
@@ -328,6 +337,9 @@ def _check(engine: Engine) -> None:
                 next_step="install the Docker client with its buildx plugin",
             )
         )
+    # Asking takes as long as all else here together, so it is asked only where the plugin is not in its place.
+    if any(os.access(place, os.X_OK) for place in _buildx_places(engine.environment.values)):
+        return
     answer = run_quietly(engine.command("buildx", "version"), engine.environment)
     if answer.exit_code != 0:
         raise UnavailableError(
@@ -338,6 +350,13 @@ def _check(engine: Engine) -> None:
                 details=answer.output.strip() or None,
             )
         )
+
+
+def _buildx_places(environment: Mapping[str, str]) -> Iterator[Path]:
+    """Where the `docker` command looks for its buildx plugin first (Docker's documentation of command-line plugins)."""
+    yield Path(environment.get("DOCKER_CONFIG") or "~/.docker", "cli-plugins", _BUILDX).expanduser()
+    for folder in _PLUGIN_FOLDERS:
+        yield Path(folder, _BUILDX)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """What BuildKit is doing just now, read from its plain progress line by line: for whoever watches a build.
 
-`build.Progress` keeps what a report needs; this keeps what is on the move: bytes, packages, the last line of a log.
+`progress.Progress` keeps what a report needs; this keeps what is on the move: bytes, packages, the last line of a log.
 """
 
 from __future__ import annotations

@@ -214,9 +214,8 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
             model.prepared = prepare(
                 engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder
             )
-            if not options.build.no_cache:
-                model.built = built_before(engine, model.prepared, settings)
-                model.unchanged = model.built is not None
+            model.built = model.prepared.unchanged
+            model.unchanged = model.built is not None
     jobs = options.jobs or _jobs(engine, settings)
     try:
         _build(engine, [model for model in models if model.prepared and not model.built], settings, options, jobs, tell)

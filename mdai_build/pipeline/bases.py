@@ -136,9 +136,9 @@ class Finder:
         return f"there is no base image {name.newest}"
 
 
-def use(plan: BuildPlan, found: Found | None) -> BuildPlan:
+def use(plan: BuildPlan, found: Found) -> BuildPlan:
     """The plan with what was found in place of its stages."""
-    return replace(plan, base=found.report.reference, base_server=found.report.server) if found else plan
+    return replace(plan, base=found.report.reference, base_server=found.report.server)
 
 
 # ---- made ahead ----

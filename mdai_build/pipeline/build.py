@@ -92,6 +92,8 @@ class Prepared:
     """What is known of the parent only once the engine has it."""
     base: Found | None = None
     """What stands in for some of its stages; None: nothing was looked for."""
+    unchanged: BuildResult | None = None
+    """The image that was made from the very same content, where it is there and will do."""
 
 
 def build_model(
@@ -157,13 +159,13 @@ def prepare(
         first = not settings.reproducible and weights_cost_more(unpacked, checked.requirements)
         plan = replace(plan, layers_merge=False, weights_first=first)
     # To build every step anew is to take none of them from elsewhere.
+    takes_base = not (options.no_cache or settings.reproducible)
+    finder = finder or Finder(engine, settings, tell)
+    # Where the parent is there, the first question is whether anything has to be built at all.
+    found = finder.find(plan) if takes_base and engine.image(plan.parent.reference) is None else None
     labels: tuple[tuple[str, str], ...] = ()
-    found = None
-    if not (options.no_cache or settings.reproducible):
-        found = (finder or Finder(engine, settings, tell)).find(plan)
     if found and found.parent:
-        contents = [found.parent]  # its labels tell of the parent, and are inherited
-        digest = content_digest(plan, contents)
+        digest = content_digest(plan, [found.parent])  # its labels tell of the parent, and are inherited
     else:
         parents = ensure_parents(engine, plan, tell)
         if settings.reproducible:
@@ -173,12 +175,18 @@ def prepare(
         else:
             digest = content_digest(plan, [parent.content for parent in parents])
             labels = labels_of_parent(plan, parents)
-    plan = use(plan, found)
+    model = Prepared(checked, unpacked, plan, tag, digest, labels=labels, base=found)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.
-        label = digest if settings.reproducible else f"{digest}+zstd"
-        return Prepared(checked, unpacked, plan, tag, label, "zstd", labels, found)
-    return Prepared(checked, unpacked, plan, tag, digest, labels=labels, base=found)
+        model = replace(model, digest=digest if settings.reproducible else f"{digest}+zstd", compression="zstd")
+    # What was not packed to be pushed has the same label in its normal form.
+    unknown_packing = settings.reproducible and model.compression == "zstd"
+    if not (options.no_cache or unknown_packing):
+        model = replace(model, unchanged=built_before(engine, model, settings))
+    if model.unchanged is None and takes_base:
+        found = found or finder.find(plan)
+        model = replace(model, plan=use(plan, found), base=found)
+    return model
 
 
 def ensure_image(
@@ -191,13 +199,10 @@ def ensure_image(
     Raises:
         MdaiBuildError: a step failed.
     """
-    # What was not packed to be pushed has the same label in its normal form.
-    unknown_packing = settings.reproducible and model.compression == "zstd"
-    built = None if no_cache or unknown_packing else built_before(engine, model, settings)
-    if built is None:
+    if model.unchanged is None:
         return build_prepared(engine, model, settings, no_cache, tell)
     tell("nothing changed: the image is there already")
-    return built, ()
+    return model.unchanged, ()
 
 
 def built_before(engine: Engine, model: Prepared, settings: Settings) -> BuildResult | None:

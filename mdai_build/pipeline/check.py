@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mdai_build.bundle import SMOKE_FILE, Bundle, Limits, check_entry_point, check_weights, read_bundle
 from mdai_build.config import ModelConfig, check_config_against_bundle, parse_config
@@ -14,6 +13,9 @@ from mdai_build.errors import BundleError, MdaiBuildError, Problem
 from mdai_build.parents import Parent, choose_parent
 from mdai_build.requirements import MACHINES, Requirements, missing_imports, read_requirements
 from mdai_build.settings import Settings
+
+if TYPE_CHECKING:
+    from mdai_build.documents import CheckDocument, ConfigDocument
 
 T = TypeVar("T")
 
@@ -112,16 +114,18 @@ def overrides(checked: CheckedModel) -> tuple[str, ...]:
     )
 
 
-def summary(checked: CheckedModel) -> dict[str, object]:
+def summary(checked: CheckedModel, exit_code: int = 0) -> CheckDocument:
     """What `check` found, JSON-ready."""
+    parent = checked.parent
     return {
         "format": 1,
+        "exit_code": exit_code,
         "bundle": checked.bundle.name,
         "kind": checked.bundle.kind,
         "files": len(checked.bundle.members),
         "bytes": sum(member.size for member in checked.bundle.members),
-        "config": checked.config.model_dump(mode="json"),
-        "parent": {k: v for k, v in dataclasses.asdict(checked.parent).items() if k in ("kind", "reference", "why")},
+        "config": cast("ConfigDocument", checked.config.model_dump(mode="json")),
+        "parent": {"kind": parent.kind, "reference": parent.reference, "why": parent.why},
         "requirements": [line.text.split(" --hash=")[0] for line in checked.requirements.lines],
         "lock": checked.requirements.lock,
         "overrides": list(overrides(checked)),

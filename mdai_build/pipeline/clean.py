@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mdai_build.bundle import Keep, forget_bundles
 from mdai_build.context import forget_contexts
@@ -23,6 +23,9 @@ from mdai_build.matrix import support_matrix
 from mdai_build.pipeline.store import BUNDLES, kept
 from mdai_build.plan import LABEL_PREFIX
 from mdai_build.settings import Settings
+
+if TYPE_CHECKING:
+    from mdai_build.documents import CleanDocument
 
 Outcome = Literal["removed", "would remove", "nothing", "in use", "kept", "not reached"]
 
@@ -61,10 +64,11 @@ class CleanReport:
         """Of all kinds together."""
         return sum(item.bytes_removed for item in self.items)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> CleanDocument:
         """The report as JSON-ready values."""
         return {
             "format": 1,
+            "exit_code": 0,
             "dry_run": self.dry_run,
             "bytes_removed": self.bytes_removed,
             "items": [

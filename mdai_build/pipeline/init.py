@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mdai_build.bundle import WEIGHT_SUFFIXES, slug
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.requirements import Guess, guess_requirements
-from mdai_build.resources import resource
+from mdai_build.text_templates import text_templates
+
+if TYPE_CHECKING:
+    from mdai_build.documents import InitDocument
 
 Task = Literal["classification", "segmentation", "detection", "series", "image"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -74,10 +75,11 @@ class InitReport:
     weights: str | None
     """The largest file of weights, below the folder."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> InitDocument:
         """The report as JSON-ready values."""
         return {
             "format": 1,
+            "exit_code": 0,
             "folder": str(self.folder),
             "written": list(self.written),
             "kept": list(self.kept),
@@ -113,11 +115,12 @@ def init_model(folder: Path, task: Task = "classification", python: str | None =
     mdai = folder / ".mdai"
     kept = [f".mdai/{name}" for name in _FILES if _is_there(mdai / name)]
     written = []
+    templates = text_templates(python=_python_text)
     try:
         mdai.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
             if f".mdai/{name}" not in kept:
-                text = _environment().get_template(f"init/{name}.j2").render(values)
+                text = templates.get_template(f"init/{name}.j2").render(values)
                 with (mdai / name).open("x", encoding="utf-8") as file:
                     file.write(text)
                 written.append(f".mdai/{name}")
@@ -215,19 +218,6 @@ def _with_pillow(guess: Guess) -> Guess:
     if any(re.match(r"(?i)pillow\b", line) for line in guess.lines):
         return guess
     return Guess(guess.modules, tuple(sorted((*guess.lines, "pillow"), key=str.lower)))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(resource("templates")),
-        undefined=StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["python"] = _python_text
-    return environment
 
 
 def _python_text(value: str) -> str:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mdai_build.bundle import Bundle, read_bundle
 from mdai_build.bundle.folder_source import FolderSource
@@ -45,6 +46,9 @@ from mdai_build.requirements import (
 from mdai_build.requirements.target import MACHINE
 from mdai_build.settings import Settings
 
+if TYPE_CHECKING:
+    from mdai_build.documents import LockDocument
+
 _MOST_LOCK_BYTES = 1024**2
 _MUST_BE_BUILT = re.compile(r"no usable wheels|Building source distributions is disabled")
 
@@ -75,10 +79,11 @@ class Lock:
     warnings: tuple[Problem, ...]
     belongs_at: str = LOCK_FILE
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> LockDocument:
         """The lock as JSON-ready values."""
         return {
             "format": 1,
+            "exit_code": 0,
             "file": str(self.file),
             "belongs_at": self.belongs_at,
             "in_bundle": self.in_bundle,

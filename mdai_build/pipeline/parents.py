@@ -7,12 +7,16 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
 from mdai_build.matrix import CudaRow, ParentImage, support_matrix
 from mdai_build.parents import NAMED_KINDS, google_name, resolved_reference
 from mdai_build.pipeline.serve import Tell
 from mdai_build.settings import Settings, pins_file
+
+if TYPE_CHECKING:
+    from mdai_build.documents import ListedParentDocument, ParentsPinDocument
 
 _HEADING = """\
 # Digests of parent images, by `mdai-build parents pin`: a build takes these bytes, whatever the names come to mean.
@@ -47,7 +51,7 @@ class ListedParent:
         """What is known to go wrong with it."""
         return (*self.image.problems, *(self.cuda.problems if self.cuda else ()))
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> ListedParentDocument:
         """The parent as JSON-ready values."""
         image, cuda = self.image, self.cuda
         return {
@@ -61,8 +65,8 @@ class ListedParent:
             "glibc": image.glibc,
             "cudnn": image.cudnn,
             "pythons": list(image.pythons),
-            "patched_until": image.patched_until,
-            "available_until": image.available_until,
+            "patched_until": str(image.patched_until) if image.patched_until else None,
+            "available_until": str(image.available_until) if image.available_until else None,
             "past_availability": self.gone,
             "oldest_driver": cuda.oldest_driver if cuda else None,
             "compute_capabilities": [cuda.kernels.first, cuda.kernels.last] if cuda else None,
@@ -80,10 +84,11 @@ class Pinned:
     """Names of parents and their digests."""
     warnings: tuple[Problem, ...]
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> ParentsPinDocument:
         """The result as JSON-ready values."""
         return {
             "format": 1,
+            "exit_code": 0,
             "file": str(self.file),
             "pins": dict(self.pins),
             "warnings": [warning.as_json() for warning in self.warnings],

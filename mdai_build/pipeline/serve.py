@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mdai_build.engine import Engine, LocalServer
     from mdai_build.engine.connection import ImageFacts
     from mdai_build.engine.container import RunningContainer
+    from mdai_build.report.pictures import DrawerBeside
     from mdai_build.smoke import Check, Scope, SmokePlan, SmokeResult
 
 Tell = Callable[[str], None]
@@ -49,10 +50,17 @@ class Outcome:
     pictures: tuple[Path, ...]
     warnings: tuple[Problem, ...] = ()
     """What is dubious about the bundle, where it was read for the test."""
+    target: str = ""
+    """What was tried: an image or a bundle; empty for one that was just built."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the smoke test passed, else 7."""
+        return 0 if self.smoke.passed else 7
 
 
 def plan_ahead(settings: Settings, trial: Trial, unpacked: UnpackedBundle) -> PlanMaker:
-    """Makes the plan of a smoke test beside what follows: samples take a second, and a build waits for its engine.
+    """Makes the plan of a smoke test beside what follows: samples take time, and a build waits for its engine.
 
     What is returned gives the plan when it is there, or raises what its making raised.
     """
@@ -99,7 +107,7 @@ def smoke_test(
     asks_for_gpu = wants_gpu(engine.image(image))
     gpus = gpu_request(settings.gpus, asks_for_gpu)
 
-    def tried(read_only: bool) -> SmokeResult:
+    def tried(read_only: bool) -> tuple[SmokeResult, tuple[Path, ...]]:
         options = RunOptions(
             settings.memory,
             settings.cpus,
@@ -108,17 +116,18 @@ def smoke_test(
             writable_bytes=settings.memory,
             gpus=gpus,
         )
-        with running_container(engine, image, options) as container:
-            # Samples take a second to make: the model loads meanwhile.
+        # Reading samples takes time, as the drawer's libraries do: the model loads meanwhile.
+        with running_container(engine, image, options) as container, _drawer(settings, trial, name) as drawer:
             plan = planned() if planned else make_smoke_plan(settings, trial.samples, unpacked, trial.scope)
-            return run_smoke_test(container, replace(plan, gpu=asks_for_gpu or gpus is not None), on_check)
+            plan = replace(plan, gpu=asks_for_gpu or gpus is not None)
+            return run_smoke_test(container, plan, on_check, drawer.draw), drawer.finish()
 
-    smoke = tried(read_only=True)
+    smoke, pictures = tried(read_only=True)
     if warning := writes_refused(smoke):
         on_check(warning)
-        again = tried(read_only=False)
-        smoke = replace(again, checks=(warning, *again.checks))
-    return _draw(replace(smoke, checks=(*told, *smoke.checks)), settings, trial, name)
+        smoke, pictures = tried(read_only=False)
+        smoke = replace(smoke, checks=(warning, *smoke.checks))
+    return Outcome(replace(smoke, checks=(*told, *smoke.checks)), pictures)
 
 
 def wants_gpu(facts: ImageFacts | None) -> bool:
@@ -137,7 +146,7 @@ def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
     name = image.replace("/", "-").replace(":", "-")
-    return smoke_test(engine, facts.id, settings, trial, None, name, on_check)
+    return replace(smoke_test(engine, facts.id, settings, trial, None, name, on_check), target=image)
 
 
 def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: Tell, on_check: OnCheck) -> Outcome:
@@ -153,8 +162,10 @@ def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: 
     with local_model(checked, unpacked, python, settings, tell) as server:
         plan = make_smoke_plan(settings, samples=trial.samples, unpacked=unpacked, scope=trial.scope)
         tries_gpu = checked.config.device_type == "gpu" or settings.gpus not in ("auto", "none")
-        smoke = run_smoke_test(server, replace(plan, gpu=tries_gpu), on_check)
-    return replace(_draw(smoke, settings, trial, checked.bundle.name), warnings=checked.warnings)
+        with _drawer(settings, trial, checked.bundle.name) as drawer:
+            smoke = run_smoke_test(server, replace(plan, gpu=tries_gpu), on_check, drawer.draw)
+            pictures = drawer.finish()
+    return Outcome(smoke, pictures, checked.warnings, str(path))
 
 
 @contextmanager
@@ -258,7 +269,7 @@ def _lay_out(unpacked: UnpackedBundle, root: Path) -> None:
         (root / folder).mkdir(parents=True)
 
 
-def _draw(smoke: SmokeResult, settings: Settings, trial: Trial, name: str) -> Outcome:
-    from mdai_build.report.pictures import draw_pictures
+def _drawer(settings: Settings, trial: Trial, name: str) -> DrawerBeside:
+    from mdai_build.report.pictures import DrawerBeside
 
-    return Outcome(smoke, draw_pictures(smoke, trial.out or settings.cache_folder / "reports" / name))
+    return DrawerBeside(trial.out or settings.cache_folder / "reports" / name)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mdai_build.errors import SmokeTestFailedError
 from mdai_build.report.document import FORMAT
 from mdai_build.report.text import duration, size
 from mdai_build.smoke.profile import STEPS, Measurement, ProfileResult, percentile
 
 if TYPE_CHECKING:
+    from mdai_build.documents import MeasurementDocument, ProfileDocument
     from mdai_build.errors import Problem
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -98,7 +100,7 @@ def _quantities(profile: ProfileResult) -> Iterator[tuple[str, float | None, lis
             yield f"{step}{suffix}", values(first).get(step) if first else None, seen, show
 
 
-def profile_as_json(profile: ProfileResult, warnings: Sequence[Problem] = ()) -> dict[str, Any]:
+def profile_as_json(target: str, profile: ProfileResult, warnings: Sequence[Problem] = ()) -> ProfileDocument:
     """A profile as JSON-ready values. Seconds are wall time, memory is bytes; `first` is not among the later ones."""
     statistics = {}
     for name, _, values, _ in _quantities(profile):
@@ -106,6 +108,8 @@ def profile_as_json(profile: ProfileResult, warnings: Sequence[Problem] = ()) ->
             statistics[name.replace(" ", "_").lower()] = {word: round(of(values), 6) for word, of in STATISTICS}
     return {
         "format": FORMAT,
+        "exit_code": 0 if profile.passed else SmokeTestFailedError.exit_code,
+        "target": target,
         "warnings": [problem.as_json() for problem in warnings],
         "problems": [problem.as_json() for problem in profile.problems],
         "load_seconds": profile.load_seconds,
@@ -117,7 +121,7 @@ def profile_as_json(profile: ProfileResult, warnings: Sequence[Problem] = ()) ->
     }
 
 
-def _as_json(found: Measurement) -> dict[str, Any]:
+def _as_json(found: Measurement) -> MeasurementDocument:
     return {
         "request": found.request,
         "seconds": round(found.seconds, 6),

@@ -7,36 +7,44 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from mdai_build.errors import MdaiBuildError, Problem
+from mdai_build.errors import MdaiBuildError, Problem, SmokeTestFailedError
 from mdai_build.report.text import clean, clean_line
 
 if TYPE_CHECKING:
-    from mdai_build.report.values import BakeReport, BaseState, BuildReport
+    from mdai_build.documents import (
+        AnswerDocument,
+        BakeDocument,
+        BasesDocument,
+        BuildDocument,
+        CheckOfModelDocument,
+        FailureDocument,
+        Format,
+        GpuDocument,
+        ImageDocument,
+        SmokeDocument,
+        SmokeTestDocument,
+    )
+    from mdai_build.report.values import BakeReport, BaseState, BuildReport, ImageReport
     from mdai_build.smoke.result import Answer, Check, SmokeResult
 
-FORMAT = 1
+FORMAT: Format = 1
 """Raised when a name or a meaning changes; new names do not raise it."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def report_as_json(report: BuildReport) -> dict[str, Any]:
+def report_as_json(report: BuildReport) -> BuildDocument:
     """The outcome of a build as JSON-ready values. Sizes are bytes, times wall seconds."""
     image, smoke = report.image, report.smoke
     return {
         "format": FORMAT,
         "exit_code": report.exit_code,
-        "image": None
-        if image is None
-        else {
-            "reference": image.reference,
-            "id": image.id,
-            "size_bytes": image.size_bytes,
-            **({"digest": image.digest} if image.digest else {}),
-        },
+        "image": None if image is None else _image(image),
         "parent": {"reference": report.parent.reference, "why": report.parent.why},
-        "base": None if report.base is None else dataclasses.asdict(report.base),
+        "base": None
+        if report.base is None
+        else {"reference": report.base.reference, "server": report.base.server, "why": report.base.why},
         "stages": [
             {"name": stage.name, "seconds": round(stage.seconds, 3), "cached": stage.cached} for stage in report.stages
         ],
@@ -64,7 +72,7 @@ def report_as_json(report: BuildReport) -> dict[str, Any]:
     }
 
 
-def bake_as_json(report: BakeReport) -> dict[str, Any]:
+def bake_as_json(report: BakeReport) -> BakeDocument:
     """The outcome of many builds as JSON-ready values; `build` is what `report_as_json` gives for one."""
     return {
         "format": FORMAT,
@@ -87,26 +95,27 @@ def bake_as_json(report: BakeReport) -> dict[str, Any]:
     }
 
 
-def bases_as_json(states: Sequence[BaseState]) -> dict[str, Any]:
+def bases_as_json(states: Sequence[BaseState]) -> BasesDocument:
     """Base images and where they are, as JSON-ready values. Sizes are bytes."""
-    return {
-        "format": FORMAT,
-        "exit_code": 0,
-        "bases": [{**dataclasses.asdict(state), "here": state.here} for state in states],
-    }
+    bases = [{**dataclasses.asdict(state), "here": state.here} for state in states]
+    return cast("BasesDocument", {"format": FORMAT, "exit_code": 0, "bases": bases})
 
 
-def smoke_as_json(smoke: SmokeResult, pictures: Sequence[Path], warnings: Sequence[Problem] = ()) -> dict[str, Any]:
+def smoke_as_json(
+    target: str, smoke: SmokeResult, pictures: Sequence[Path], warnings: Sequence[Problem] = ()
+) -> SmokeTestDocument:
     """The outcome of a smoke test alone as JSON-ready values; `warnings` are those of the bundle."""
     return {
         "format": FORMAT,
+        "exit_code": 0 if smoke.passed else SmokeTestFailedError.exit_code,
+        "target": target,
         "warnings": [problem.as_json() for problem in warnings],
         "smoke": _smoke(smoke),
         "pictures": [str(path) for path in pictures],
     }
 
 
-def failure_as_json(failure: MdaiBuildError) -> dict[str, Any]:
+def failure_as_json(failure: MdaiBuildError) -> FailureDocument:
     """A failure as JSON-ready values."""
     return {
         "format": FORMAT,
@@ -186,7 +195,14 @@ def _xml(text: str) -> str:
     return _NOT_XML.sub("�", text)
 
 
-def _smoke(smoke: SmokeResult) -> dict[str, Any]:
+def _image(image: ImageReport) -> ImageDocument:
+    document: ImageDocument = {"reference": image.reference, "id": image.id, "size_bytes": image.size_bytes}
+    if image.digest:
+        document["digest"] = image.digest
+    return document
+
+
+def _smoke(smoke: SmokeResult) -> SmokeDocument:
     return {
         "passed": smoke.passed,
         "checks": [_check(check) for check in smoke.checks],
@@ -196,11 +212,11 @@ def _smoke(smoke: SmokeResult) -> dict[str, Any]:
         "later_seconds": smoke.later_seconds,
         "peak_memory_bytes": smoke.peak_memory,
         "api_version": smoke.api_version,
-        "gpu": None if smoke.gpu is None else dataclasses.asdict(smoke.gpu),
+        "gpu": None if smoke.gpu is None else cast("GpuDocument", dataclasses.asdict(smoke.gpu)),
     }
 
 
-def _check(check: Check) -> dict[str, Any]:
+def _check(check: Check) -> CheckOfModelDocument:
     return {
         "name": check.name,
         "outcome": check.outcome,
@@ -211,7 +227,7 @@ def _check(check: Check) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: Answer) -> AnswerDocument:
     kinds: dict[str, int] = {}
     for output in answer.outputs:
         kind = str(output.get("type")) if isinstance(output, dict) else type(output).__name__

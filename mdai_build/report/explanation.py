@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from mdai_build.error_pages import ErrorPage
 from mdai_build.report.terminal import console, print_facts
+
+if TYPE_CHECKING:
+    from mdai_build.documents import ExplanationDocument
 
 _WIDEST = 88
 
@@ -33,7 +36,7 @@ def print_explanations(pages: Iterable[ErrorPage]) -> None:
     print_facts(console(), ((page.number, page.title) for page in pages))
 
 
-def explanation_as_json(page: ErrorPage) -> dict[str, Any]:
+def explanation_as_json(page: ErrorPage) -> ExplanationDocument:
     """A page as JSON-ready values."""
     return {
         "code": page.name,

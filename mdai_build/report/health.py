@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.text import Text
 
 from mdai_build.errors import Problem
 from mdai_build.report.terminal import console, print_problems, print_where_to_read, table
 from mdai_build.report.text import clean_line
+
+if TYPE_CHECKING:
+    from mdai_build.documents import DoctorDocument
 
 HealthOutcome = Literal["ok", "warning", "missing", "skipped"]
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red", "skipped": "dim"}
@@ -42,7 +45,7 @@ class Health:
         return 5 if any(check.outcome == "missing" for check in self.checks) else 0
 
 
-def health_as_json(health: Health) -> dict[str, Any]:
+def health_as_json(health: Health) -> DoctorDocument:
     """The findings as JSON-ready values."""
     return {
         "format": 1,

@@ -17,6 +17,7 @@ from mdai_build.report.text import clean_line, size
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mdai_build.documents import InspectDocument, ProvenanceDocument
     from mdai_build.engine import ImageDetails
     from mdai_build.provenance import ReadStatement
 
@@ -112,11 +113,12 @@ def _licences(entries: Iterable[Mapping[str, Any]]) -> Iterable[str]:
             yield str(text)
 
 
-def inspection_as_json(found: Inspection) -> dict[str, Any]:
+def inspection_as_json(found: Inspection) -> InspectDocument:
     """An inspection as JSON-ready values. Sizes are bytes."""
     image = found.image
     return {
         "format": FORMAT,
+        "exit_code": 0,
         "image": {
             "reference": found.reference,
             "id": image.id,
@@ -155,7 +157,7 @@ def inspection_as_json(found: Inspection) -> dict[str, Any]:
     }
 
 
-def _provenance(found: Provenance) -> dict[str, Any]:
+def _provenance(found: Provenance) -> ProvenanceDocument:
     statement = found.statement
     return {
         "where": found.where,

@@ -19,6 +19,7 @@ from mdai_build.report.document import FORMAT
 from mdai_build.report.writing import writing
 
 if TYPE_CHECKING:
+    from mdai_build.documents import RequestDocument
     from mdai_build.smoke.request import SmokeRequest
     from mdai_build.smoke.result import Answer, Check
 
@@ -114,7 +115,7 @@ class OutputsWriter(AbstractContextManager["OutputsWriter"]):
             self._packed.write(content)
 
 
-def _entry(request: SmokeRequest, answer: Answer | None, check: Check | None) -> dict[str, Any]:
+def _entry(request: SmokeRequest, answer: Answer | None, check: Check | None) -> RequestDocument:
     return {
         "name": request.name,
         "scope": request.scope,

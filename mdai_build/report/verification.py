@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from mdai_build.errors import NotVerifiedError
 from mdai_build.report.document import FORMAT
 from mdai_build.report.terminal import console, table
 from mdai_build.report.text import clean_line, duration
 
 if TYPE_CHECKING:
     from mdai_build.canonical import Difference
+    from mdai_build.documents import VerifyDocument
 
 _MOST_ROWS = 20
 _WIDEST = 60
@@ -42,10 +44,11 @@ class Verification:
         return self.digest == self.rebuilt
 
 
-def verification_as_json(found: Verification) -> dict[str, Any]:
+def verification_as_json(found: Verification) -> VerifyDocument:
     """A verification as JSON-ready values, every differing file included."""
     return {
         "format": FORMAT,
+        "exit_code": 0 if found.same else NotVerifiedError.exit_code,
         "image": found.reference,
         "same": found.same,
         "digest": found.digest,

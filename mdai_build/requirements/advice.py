@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -21,7 +20,7 @@ from mdai_build.matrix import support_matrix
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.resolved import Resolved
-from mdai_build.resources import resource
+from mdai_build.resources import yaml_resource
 
 DECIDING = ("numpy", "protobuf")
 """The preinstalled packages whose version decides what is said here."""
@@ -49,7 +48,7 @@ def advice(
 
 @cache
 def _known() -> dict[str, Any]:
-    known: dict[str, Any] = yaml.safe_load(resource("base_images", "advice.yaml").read_text(encoding="utf-8"))
+    known: dict[str, Any] = yaml_resource("base_images", "advice.yaml")
     return known
 
 

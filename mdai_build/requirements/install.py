@@ -57,8 +57,9 @@ def constraint_file(requirements: Requirements) -> str:
 def resolved_file(requirements: Requirements, resolved: Resolved, python: str) -> str:
     """What the requirements came to, as a file for an installer that looks up no dependencies (`--no-deps`).
 
-    It lies beside the install file. Without what is preinstalled in that very version. Empty where the installer has to
-    read the requirements themselves: for their hashes, or since one cannot be told by name and version or address.
+    Paths in it start where the install file lies. Without what is preinstalled in that very version. Empty where the
+    installer has to read the requirements themselves: for their hashes, or since one cannot be told by name and version
+    or address.
 
     Args:
         requirements: of the bundle.

@@ -7,15 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-
 from mdai_build.bundle import Bundle, shown
 from mdai_build.errors import Location, Problem, RequirementsError
-from mdai_build.requirements import hints
+from mdai_build.requirements import hints, whole
 from mdai_build.requirements.forms import Forms
-from mdai_build.requirements.install import is_pinned
-from mdai_build.requirements.knowledge import first_version
 from mdai_build.requirements.lines import LogicalLine, build_option, decode, logical_lines
 from mdai_build.requirements.local import LocalFiles
 from mdai_build.requirements.lock import (
@@ -134,14 +129,14 @@ class _Reading:
         Raises:
             RequirementsError: there were problems.
         """
-        self._contradictions()
+        self._problems += whole.contradictions(self._lines)
         if not lock:
-            self._missing_hashes()
+            self._problems += whole.missing_hashes(self._lines, self._options.lines)
         if self._problems:
             raise RequirementsError(self._problems, warnings=self._warnings)
         if not lock:
-            self._unused_wheels()
-        self._local_versions()
+            self._warnings += whole.unused_wheels(self._lines, self._local.beside(), self._options.searched)
+        self._warnings += whole.local_versions(self._lines, self._options.lines, self._target.python)
         sources = tuple(dict.fromkeys(file for file, _ in self._read))
         return Requirements(
             lines=tuple(self._lines),
@@ -247,86 +242,6 @@ class _Reading:
         else:
             self.read(path, constraint=constraint, above=(*above, file))
 
-    def _contradictions(self) -> None:
-        """Two lines that pin one package to different versions: no installer can satisfy both."""
-        first: dict[str, Requirement] = {}
-        for line in self._lines:
-            if line.name is None or not line.applies or not is_pinned(line):
-                continue
-            earlier = first.setdefault(canonicalize_name(line.name), line)
-            if _version(earlier) != _version(line):
-                self._problems.append(
-                    Refusal(
-                        "contradiction",
-                        f"`{line.text}` contradicts `{earlier.text}` of {earlier.file}:{earlier.line}",
-                        next_step="keep one of the two lines",
-                    ).at(Location(line.file, line.line, source=line.text))
-                )
-
-    def _missing_hashes(self) -> None:
-        """pip and uv want a hash in every line as soon as one has one."""
-        if "--require-hashes" not in self._options.lines and not any(line.hashes for line in self._lines):
-            return
-        for line in self._lines:
-            if line.applies and not line.hashes and "#sha" not in line.text:
-                self._problems.append(
-                    Refusal(
-                        "hash",
-                        f"`{line.text}` has no hash, while other lines have",
-                        expected="a --hash in every line, or in none",
-                        next_step="let pip-compile or uv write all hashes; a git address cannot have one",
-                    ).at(Location(line.file, line.line, source=line.text))
-                )
-
-    def _unused_wheels(self) -> None:
-        used = {line.path for line in self._lines}
-        for path in self._local.beside():
-            if path in used or posixpath.dirname(path) in self._options.searched:
-                continue
-            self._warnings.append(
-                Refusal(
-                    "unused-wheel",
-                    "no line of requirements.txt names this wheel: it is not installed",
-                    next_step=f"write `./{posixpath.relpath(path, '.mdai')}`, or take the file out of the bundle",
-                ).at(Location(path))
-            )
-
-    def _local_versions(self) -> None:
-        """`torch==1.7.1+cu101`: the public index has no version with a `+` (PEP 440, local version identifiers)."""
-        has_page = any(not option.startswith("--no-") for option in self._options.lines if " " in option)
-        for line in self._lines:
-            if line.kind != "index" or not line.applies or not is_pinned(line) or "+" not in line.specifier:
-                continue
-            self._too_old_for_python(line)
-            if has_page:
-                continue
-            page = "https://download.pytorch.org/whl/torch_stable.html"
-            pytorch = line.name in ("torch", "torchvision", "torchaudio")
-            self._warn(
-                Refusal(
-                    "local-version",
-                    f"`{line.text}`: versions with `+` are not on the public package index",
-                    next_step=f"write `-f {page if pytorch else 'PAGE-WITH-ITS-WHEELS'}` on the line above",
-                ),
-                Location(line.file, line.line, source=line.text),
-            )
-
-    def _too_old_for_python(self, line: Requirement) -> None:
-        """`torch==1.6.0+cu101` on Python 3.9: PyTorch's own page has a version's builds for the Pythons of its time."""
-        python = self._target.python
-        first = first_version(line.name or "", python) if python else None
-        version = line.specifier.lstrip("= ").partition("+")[0]
-        if first is None or python is None or Version(version) >= Version(first):
-            return
-        self._warn(
-            Refusal(
-                "too-old-for-python",
-                f"there is no build of {line.name} {version} for Python {python}: {first} is the first that has one",
-                next_step=f"take {first} or newer, or the base_image of an older Python",
-            ),
-            Location(line.file, line.line, source=line.text),
-        )
-
     def _warn_glibc(self, path: str, where: Location) -> None:
         minor = newer_glibc(posixpath.basename(path), self._target)
         if minor is not None:
@@ -367,15 +282,6 @@ _EDITABLE = Refusal(
     "`-e` is read as if it were not there: an image has a copy of the package installed",
     next_step="take out `-e`",
 )
-
-
-def _version(line: Requirement) -> Version | str:
-    """The version that the line pins; `===` may pin one that is none by PEP 440."""
-    text = line.specifier.lstrip("=").strip()
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return text
 
 
 def _beside_package(names: Iterable[str]) -> Refusal:

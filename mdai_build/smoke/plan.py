@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ DEFAULT_SCOPE: Scope = "SERIES"
 class SmokePlan:
     """What will be sent, and how long the model may take."""
 
-    requests: tuple[SmokeRequest, ...]
+    requests: Sequence[SmokeRequest]
+    """Synthetic ones may still be in the making: one that is not there yet is waited for."""
     ready_seconds: float = 300.0
     predict_seconds: float = 120.0
     total_seconds: float = 300.0
@@ -53,6 +54,7 @@ def make_smoke_plan(
     """
     from mdai_build.smoke.smoke_file import parse_smoke_file
 
+    requests: Sequence[SmokeRequest]
     smoke_file: SmokeFile | None = None
     if unpacked is not None and unpacked.bundle.has(SMOKE_FILE):
         smoke_file = parse_smoke_file(unpacked.bundle.read_text(SMOKE_FILE))

@@ -11,6 +11,7 @@ from mdai_build.smoke.gpu import GpuResult
 from mdai_build.smoke.request import SmokeRequest
 
 _MOST_NAMED = 3
+_MISSING_KEY = re.compile(r"the key `\w+` is missing")
 _LINE_OF_CODE = re.compile(r'File "[^"\n]*", line \d+, in .*')
 
 Outcome = Literal["passed", "warning", "failed"]
@@ -73,26 +74,28 @@ class SmokeResult:
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """What is dubious and no failure, the same once, without what is a failure elsewhere."""
-        failures = {_mistake(problem) for problem in self._of("failed")}
-        return _grouped([problem for problem in self._of("warning") if _mistake(problem) not in failures])
+        failures = {mistake(problem) for problem in self._of("failed")}
+        return _grouped([problem for problem in self._of("warning") if mistake(problem) not in failures])
 
     def _of(self, outcome: Outcome) -> list[Problem]:
         return [problem for check in self.checks if check.outcome == outcome for problem in check.problems]
 
 
-def _mistake(problem: Problem) -> tuple[str, str]:
+def mistake(problem: Problem) -> tuple[str, str]:
     """What makes two problems the same mistake: the kind, and the place in the outputs, in the code, or the words."""
     if problem.code == "smoke.predict-raised" and (lines := _LINE_OF_CODE.findall(problem.details or "")):
         return problem.code, lines[-1]
     if problem.where is not None and problem.where.key is not None:
-        return problem.code, re.sub(r"\[\d+\]", "[]", problem.where.key)
+        # Two keys that are missing have one place.
+        missing = _MISSING_KEY.search(problem.what)
+        return problem.code, re.sub(r"\[\d+\]", "[]", problem.where.key) + (missing.group() if missing else "")
     return problem.code, problem.what
 
 
 def _grouped(problems: list[Problem]) -> tuple[Problem, ...]:
     groups: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
-        groups.setdefault(_mistake(problem), []).append(problem)
+        groups.setdefault(mistake(problem), []).append(problem)
     return tuple(_together(members) for members in groups.values())
 
 

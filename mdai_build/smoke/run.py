@@ -19,7 +19,7 @@ from mdai_build.smoke.decode import NotDecodableError, decode_answer
 from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
-from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult
+from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult, mistake
 
 MSGPACK = "application/msgpack"
 _POLL_SECONDS = (0.02, 0.5)
@@ -44,14 +44,23 @@ class StopError(Exception):
     """The target cannot be asked further; the check that says why has been told."""
 
 
-def run_smoke_test(target: Target, plan: SmokePlan, on_check: Callable[[Check], None]) -> SmokeResult:
-    """Tries a served model; every check is told to `on_check` as soon as it is decided.
+def _nobody(answer: Answer) -> None:
+    """Whom answers are told to where nobody asked."""
+
+
+def run_smoke_test(
+    target: Target,
+    plan: SmokePlan,
+    on_check: Callable[[Check], None],
+    on_answer: Callable[[Answer], None] = _nobody,
+) -> SmokeResult:
+    """Tries a served model; every check is told to `on_check` as soon as it is decided, every answer to `on_answer`.
 
     A model fails when it does not load, ends its process, answers wrongly, leaves a required request unanswered, or
     answers none of the synthetic ones. What it refuses besides is a warning: not every model eats every image.
     """
     with Client(target.url) as client:
-        run = Run(target, plan, client, on_check)
+        run = Run(target, plan, client, on_check, on_answer)
         try:
             run.wait_until_ready()
             run.try_endpoints()
@@ -76,6 +85,7 @@ class Run:
     plan: SmokePlan
     client: Client
     on_check: Callable[[Check], None]
+    on_answer: Callable[[Answer], None] = _nobody
     checks: list[Check] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     refusals: list[tuple[SmokeRequest, tuple[Problem, ...]]] = field(default_factory=list)
@@ -294,9 +304,9 @@ class Run:
             return
         findings = check_answer(request, outputs)
         is_list = isinstance(outputs, list)
-        self.answers.append(
-            Answer(request, tuple(outputs) if is_list else (), reply.seconds, valid=not findings.problems)
-        )
+        answer = Answer(request, tuple(outputs) if is_list else (), reply.seconds, valid=not findings.problems)
+        self.answers.append(answer)
+        self.on_answer(answer)
         if findings.problems:
             self._invalid(request, reply.seconds, findings.problems)
             return
@@ -313,6 +323,11 @@ class Run:
         """A request that the model may do without, unless it does without all."""
         if request.demand is Demand.REQUIRED:
             self.fail(request.name, seconds, *problems)
+            return
+        # A mistake that fails other samples too has nothing to do with what this one holds.
+        failed = {mistake(problem) for check in self.checks if not check.passed for problem in check.problems}
+        if same := [problem for problem in problems if mistake(problem) in failed]:
+            self.fail(request.name, seconds, *same)
             return
         self.refusals.append((request, problems))
         told = tuple(replace(problem, expected=_MAY_REFUSE) for problem in problems)

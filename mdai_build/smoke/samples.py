@@ -6,7 +6,7 @@ What each modality must hold: DICOM PS3.3 A.2 (CR), A.3 (CT), A.4 (MR), A.6 and 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from mdai_build.smoke import dicom, phantom
+from mdai_build.smoke.ahead import MadeAhead
 from mdai_build.smoke.dicom import Place
 from mdai_build.smoke.request import JPEG, PNG, Demand, InputFile, Scope, SmokeRequest
 
@@ -302,7 +303,10 @@ def _files(name: str) -> tuple[InputFile, ...]:
     return next(make() for sample, *_, make in _SAMPLES if sample == name)
 
 
-def synthetic_requests(scope: Scope | None = None, **given: Any) -> tuple[SmokeRequest, ...]:
-    """All synthetic requests, or those of one scope; `given` replaces fields of them."""
+def synthetic_requests(scope: Scope | None = None, **given: Any) -> Sequence[SmokeRequest]:
+    """All synthetic requests, or those of one scope; `given` replaces fields of them.
+
+    They take a second to make, which goes on while the first are sent.
+    """
     names = [name for name, its_scope, *_ in _SAMPLES if scope in (None, its_scope)]
-    return tuple(synthetic_request(name, **given) for name in names)
+    return MadeAhead(functools.partial(synthetic_request, name, **given) for name in names)

@@ -37,21 +37,27 @@ class _Strict(BaseModel):
 class Label(_Strict):
     """The label of a class, as the model's card on the interface has it (specification, input schema)."""
 
-    id: str = ""
-    name: str
-    type: Annotated[Literal["GLOBAL", "LOCAL"], BeforeValidator(_upper)] = "GLOBAL"
-    scope: Annotated[Literal["INSTANCE", "SERIES", "STUDY", "EXAM"], BeforeValidator(_upper)] = "INSTANCE"
-    annotation_mode: str | None = None
-    short_name: str = ""
-    description: str = ""
-    parent_id: str | None = None
+    id: str = Field("", description="the label's id; one is made where there is none")
+    name: str = Field(description="as people read it")
+    type: Annotated[Literal["GLOBAL", "LOCAL"], BeforeValidator(_upper)] = Field(
+        "GLOBAL", description="LOCAL where an output marks a place in the image"
+    )
+    scope: Annotated[Literal["INSTANCE", "SERIES", "STUDY", "EXAM"], BeforeValidator(_upper)] = Field(
+        "INSTANCE", description="what the label is about; it decides which UIDs an output must have"
+    )
+    annotation_mode: str | None = Field(
+        None, description="of a LOCAL label: `mask`, `bbox`, `polygon`, `freeform`, `line` or `location`"
+    )
+    short_name: str = Field("", description="passed to the model as it is")
+    description: str = Field("", description="passed to the model as it is")
+    parent_id: str | None = Field(None, description="passed to the model as it is")
 
 
 class LabelClass(_Strict):
     """One entry of `label_classes`."""
 
-    class_index: int = Field(ge=0)
-    label: Label
+    class_index: int = Field(ge=0, description="the number that outputs give as their `class_index`")
+    label: Label = Field(description="the label of the class")
 
     def as_body(self) -> dict[str, Any]:
         """The entry as the interface sends it; an id is made where the author gave none."""
@@ -63,22 +69,33 @@ class LabelClass(_Strict):
 class Expect(_Strict):
     """What must hold of the outputs of every sample."""
 
-    min_outputs: int | None = Field(default=None, ge=0)
-    max_outputs: int | None = Field(default=None, ge=0)
-    types: list[Literal["NONE", "ANNOTATION", "DICOM", "IMAGE", "TEXT"]] = []
-    class_indices: list[int] = []
+    min_outputs: int | None = Field(default=None, ge=0, description="at least so many outputs")
+    max_outputs: int | None = Field(default=None, ge=0, description="at most so many outputs")
+    types: list[Literal["NONE", "ANNOTATION", "DICOM", "IMAGE", "TEXT"]] = Field(
+        [], description="outputs of these types alone"
+    )
+    class_indices: list[int] = Field([], description="outputs of these classes alone")
 
 
 class SmokeFile(_Strict):
     """The whole file. Every key may be left out."""
 
-    scope: Annotated[Scope | None, BeforeValidator(_upper)] = None
-    samples: Annotated[list[str], BeforeValidator(_as_list)] = []
-    """Files, folders or patterns, relative to the model root (the folder that holds `.mdai`)."""
-    label_classes: list[LabelClass] = []
-    annotations: list[dict[str, Any]] = []
-    args: dict[str, str] = {}
-    expect: Expect = Expect()
+    scope: Annotated[Scope | None, BeforeValidator(_upper)] = Field(
+        None, description="what one request holds; without it, all three are tried with synthetic samples"
+    )
+    samples: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        [],
+        description="files, folders or patterns of the bundle to try the model with, relative to the folder that holds "
+        "`.mdai`",
+    )
+    label_classes: list[LabelClass] = Field(
+        [], description="the classes of the model's card; outputs are held against them, and the model is given them"
+    )
+    annotations: list[dict[str, Any]] = Field([], description="annotations that the model is given, as they are")
+    args: dict[str, str] = Field({}, description="arguments that the model is given; values are text")
+    expect: Expect = Field(
+        Expect(types=[], class_indices=[]), description="what must hold of the outputs of every sample"
+    )
 
 
 class LabelClasses(_Strict):

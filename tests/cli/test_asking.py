@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from schema_checks import check_printed
 
 from mdai_build.smoke.samples import synthetic_request
 
@@ -40,6 +41,7 @@ def run(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     )
     assert f'File "{REPO}/mdai_build' not in done.stderr  # a traceback may be the model's alone
     assert list(temporary.iterdir()) == []
+    check_printed(words, done.stdout)
     return done
 
 

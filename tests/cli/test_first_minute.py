@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mdai_build.cli import main
 from mdai_build.cli.beginning import _PYTHONS, _TASKS
 from mdai_build.error_pages import error_pages
 from mdai_build.pipeline.init import TASKS
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
-    """Runs the command with words; gives its exit code, standard output and standard error."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setenv("MDAI_BUILD_CACHE_FOLDER", str(tmp_path / "cache"))
-    monkeypatch.setenv("MDAI_BUILD_ENGINE_FOLDER", str(tmp_path / "engine"))
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def go(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["mdai-build", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return code if isinstance(code, int) else 0, printed.out, printed.err
-
-    yield go
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def test_from_nothing_to_a_model_that_check_likes(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness.private import Account, private_files
+from schema_checks import check_printed
 
 COMMAND = [sys.executable, "-m", "mdai_build.cli"]
 LOCK = Path(".mdai", "requirements.lock")
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.process  # uv is started
 def run(folder: Path, *words: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
     own = {"MDAI_BUILD_CACHE_FOLDER": str(folder / "cache"), "DOCKER_HOST": "unix:///nowhere"}
     environment = {**os.environ, **own, **settings}
-    return subprocess.run(
+    done = subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=folder,
         env=environment,
@@ -30,6 +31,8 @@ def run(folder: Path, *words: str | Path, **settings: str) -> subprocess.Complet
         timeout=60,
         check=False,
     )
+    check_printed(words, done.stdout)
+    return done
 
 
 def write_wheel(folder: Path, name: str, version: str, *needs: str) -> None:

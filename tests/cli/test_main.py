@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mdai_build.cli import main
-
 Run = Callable[..., tuple[int, str, str]]
 GOOD = "class MDAIModel:\n    def __init__(self):\n        pass\n\n    def predict(self, data):\n        return []\n"
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Runs the command with words; gives its exit code, standard output and standard error."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setenv("MDAI_BUILD_CACHE_FOLDER", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def go(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["mdai-build", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return code if isinstance(code, int) else 0, printed.out, printed.err
-
-    yield go
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -113,11 +88,7 @@ def test_the_command_to_build_a_context_can_be_copied(run: Run, model: Path, tmp
     assert f"docker build '{tmp_path}/a context'" in err
 
 
-def test_warnings_are_told_when_the_build_fails_too(
-    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    monkeypatch.setenv("MDAI_BUILD_ENGINE_FOLDER", str(tmp_path / "engine"))
+def test_warnings_are_told_when_the_build_fails_too(run: Run, model: Path) -> None:
     code, _, err = run("build", model, "--parent", "lcoal")
     assert code == 5
     assert "did you mean `local`?" in err
@@ -170,9 +141,7 @@ def test_the_working_folder_and_the_model_stay_as_they_were(
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
 
 
-def test_no_engine_at_all(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    monkeypatch.setenv("MDAI_BUILD_ENGINE_FOLDER", str(tmp_path / "engine"))
+def test_no_engine_at_all(run: Run, model: Path) -> None:
     code, _, err = run("build", model, "--parent", "local")
     assert code == 5
     assert "no container engine answers" in err and "make engine" in err

@@ -39,3 +39,18 @@ def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[
     assert json.loads(printed) == value
     assert not set(printed) - {"\n"} & set("\x1b\x9b\x7f\u202e\u2066\u200f\ufeff\u2028\udcff")
     assert "é 日本 😀" in printed
+
+
+@pytest.mark.process  # the interpreter's own end decides
+def test_an_interrupt_has_its_exit_code_wherever_it_comes(tmp_path: Path) -> None:
+    """Also inside of code that is given as text, as while a module with dataclasses is imported."""
+    (tmp_path / "interrupted.py").write_text(
+        "import importlib\n"
+        "command = importlib.import_module('mdai_build.cli.main')\n"
+        "command.cli = lambda **_: exec('raise KeyboardInterrupt')\n"
+        "command.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted; nothing was left behind\n")

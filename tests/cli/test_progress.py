@@ -19,8 +19,8 @@ import pytest
 
 from mdai_build.cli.github import github, on_github
 from mdai_build.cli.progress import Progress
-from mdai_build.engine.build import Progress as BuildProgress
-from mdai_build.engine.build import follow
+from mdai_build.engine.progress import Progress as BuildProgress
+from mdai_build.engine.progress import follow
 from mdai_build.errors import Location, Problem
 
 BUILD = """\
@@ -113,7 +113,7 @@ def test_elsewhere_nothing_is_said_to_github(capsys: pytest.CaptureFixture[str])
 WATCHED = """
 import sys, time
 from mdai_build.cli.progress import Progress
-from mdai_build.engine.build import Progress as BuildProgress, follow
+from mdai_build.engine.progress import Progress as BuildProgress, follow
 
 def lines():
     yield "#5 [packages 1/1] RUN /opt/uv/bin/uv pip install -r x\\n"

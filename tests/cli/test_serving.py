@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from schema_checks import check_printed
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLE = REPO / "examples" / "classification"
@@ -19,9 +20,11 @@ pytestmark = pytest.mark.process  # the thing under test is a process that start
 
 
 def run(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         [*COMMAND, *map(str, words)], cwd=folder, capture_output=True, text=True, timeout=240, check=False
     )
+    check_printed(words, done.stdout)
+    return done
 
 
 def failing_model(folder: Path, body: str) -> Path:

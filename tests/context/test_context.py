@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import tomli
+from factories import build_plan
 
 from mdai_build.bundle import UnpackedBundle, read_bundle, unpack_bundle
 from mdai_build.context import write_context
 from mdai_build.errors import UsageError
-from mdai_build.parents import Parent
-from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
+from mdai_build.plan import BuildPlan
 
 
 @pytest.fixture
@@ -33,35 +33,12 @@ def unpacked(tmp_path: Path) -> UnpackedBundle:
 
 
 def plan_for(unpacked: UnpackedBundle) -> BuildPlan:
-    return BuildPlan(
-        name="model",
-        parent=Parent("local", "mdai-build/parent:local-cpu", None, (), "test"),
-        python="3.8",
-        interpreter=CONDA_INTERPRETER,
-        device_type="cpu",
-        env=(),
-        author_dockerfile=None,
-        workspace=False,
+    return build_plan(
         weights=("weights.bin",),
         code=tuple(file.path for file in unpacked.files if file.path != "weights.bin"),
-        layers_merge=True,
-        weights_first=False,
         requirements_text="./.mdai/tool.whl\n",
-        constraints_text="",
-        installer="uv",
-        installer_arguments=(),
-        vcs_requirements=(),
-        build_requirements=(),
-        ahead_text="",
         builds_from_source=True,
         requirement_files=(".mdai/tool.whl",),
-        index_url=None,
-        extra_index_urls=(),
-        netrc=False,
-        secret_proxies=False,
-        wheels=False,
-        ca_bundle="none",
-        labels=(("a", "b"),),
     )
 
 

@@ -1,6 +1,6 @@
 """Whole Dockerfiles, as files to read: a change of a template shows there in full.
 
-`python tests/dockerfile/test_golden.py` writes them anew.
+`PYTHONPATH=tests python tests/dockerfile/test_golden.py` writes them anew.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from factories import build_plan
 
 from mdai_build.dockerfile import (
     render_base_dockerfile,
@@ -17,40 +18,10 @@ from mdai_build.dockerfile import (
     render_wheels_dockerfile,
 )
 from mdai_build.parents import Parent
-from mdai_build.plan import CONDA_INTERPRETER, BuildPlan
 
 GOLDEN = Path(__file__).parent / "golden"
 
-BASE = BuildPlan(
-    name="lungs",
-    parent=Parent("gcp", "gcr.io/deeplearning-platform-release/base-cpu", None, ("conda-forge",), "Google's parent"),
-    python="3.8",
-    interpreter=CONDA_INTERPRETER,
-    device_type="cpu",
-    env=(),
-    author_dockerfile=None,
-    workspace=False,
-    weights=(),
-    code=(".mdai/config.yaml", ".mdai/mdai_deploy.py", ".mdai/requirements.txt"),
-    layers_merge=True,
-    weights_first=False,
-    requirements_text="",
-    constraints_text="",
-    installer="uv",
-    installer_arguments=(),
-    vcs_requirements=(),
-    build_requirements=(),
-    ahead_text="",
-    builds_from_source=False,
-    requirement_files=(),
-    index_url=None,
-    extra_index_urls=(),
-    netrc=False,
-    secret_proxies=False,
-    wheels=False,
-    ca_bundle="none",
-    labels=(("org.opencontainers.image.title", "lungs"), ("io.mdai-build.bundle.digest", "sha256:00")),
-)
+BASE = build_plan()
 
 PLANS = {
     "smallest": BASE,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mdai_build.engine.build import readable_step
 from mdai_build.engine.failed_log import line_that_matters
+from mdai_build.engine.progress import readable_step
 from mdai_build.engine.steps import Packages, StepNow, StepReader, packages_after
 
 UV = """\

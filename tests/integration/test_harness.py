@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 from pathlib import Path
 
+import docker
 import pytest
 from harness.case import Case, Expect, FoundCase, find_cases
 from harness.packing import fingerprint, make_model
 from harness.runner import TRACEBACK, Run, mistakes
+from harness.secrets import in_cache_mounts
 from pydantic import ValidationError
+
+from mdai_build.engine import connect
+from mdai_build.settings import load_settings
 
 
 def run_of(stdout: str = "", exit_code: int = 0, left: tuple[str, ...] = ()) -> Run:
@@ -73,3 +80,19 @@ def test_every_example_is_a_case() -> None:
     assert {
         found.id.removeprefix("examples/") for found in find_cases() if found.id.startswith("examples/")
     } == examples
+
+
+def test_a_secret_in_a_cache_mount_is_found(engine: docker.DockerClient, tmp_path: Path) -> None:
+    parent, name = "mdai-build/parent:local-cpu", "mdai-build-test-planted"
+    plant = f"FROM {parent}\nARG once\nRUN --mount=type=cache,id={name},target=/c echo a-Xk29fQ-b > /c/file\n"
+    (tmp_path / "Dockerfile").write_text(plant)
+    found = connect(load_settings().engine_folder)
+
+    def run(*words: str) -> None:
+        subprocess.run(words, env=dict(found.environment.values), check=True, capture_output=True)
+
+    with contextlib.closing(found.client):
+        once = f"once={tmp_path}"
+        run("docker", "buildx", "build", "--build-arg", once, "--output=type=cacheonly", str(tmp_path))
+        assert in_cache_mounts(run, parent, [name], [b"Xk29fQ"]) == [f"/caches/{name}/file"]
+        assert in_cache_mounts(run, parent, [name], [b"other"]) == []

@@ -94,8 +94,8 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
 ) -> None:
     before = engine_state(engine)
     killed = Interrupted(tmp_path / "first", cache_folder, requirements="")
+    # Its container runs, and stays: nobody can heed this signal. Any other run may be the next one.
     killed.after(lambda: killed.serves(engine), signal.SIGKILL)
-    assert engine_state(engine).leftovers(before, NAME, killed.process.pid)
     build = Interrupted(tmp_path / "second", cache_folder, requirements="")
     build.after(lambda: build.serves(engine), signal.SIGINT)
     assert engine_state(engine).leftovers(before, NAME, killed.process.pid) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shlex
 import ssl
 import subprocess
@@ -21,7 +22,10 @@ from harness.loopback import git_server
 from harness.packing import write_wheel
 from harness.private import Account, private_files, private_git, private_proxy
 from harness.runner import Run, run_command
-from harness.secrets import in_bytes, in_folder, in_image, shapes
+from harness.secrets import in_bytes, in_cache_mounts, in_folder, in_image, shapes
+
+from mdai_build.engine import connect
+from mdai_build.settings import load_settings
 
 PARENT = "mdai-build/parent:local-cpu"
 LEAN = "mdai-build-test/lean-parent:latest"
@@ -150,6 +154,8 @@ def make_model(folder: Path, requirements: str, checks: str) -> Path:
 
 def build(model: Path, place: Path, cache: Path, environment: dict[str, str], *words: str) -> Run:
     command = ["-v", "build", str(model), "--json", "--tag", f"mdai-build-test/{model.name}:latest", *words]
+    command += ["--report", str(place / "told" / "report.html"), "--junit", str(place / "told" / "junit.xml")]
+    (place / "told").mkdir(exist_ok=True)
     given = {"MDAI_BUILD_CACHE_FOLDER": str(cache), "MDAI_BUILD_PARENT": PARENT, "MDAI_BUILD_CONDA_CHANNELS": CHANNEL}
     return run_command(command, place, {**given, **environment}, timeout=300)
 
@@ -157,7 +163,7 @@ def build(model: Path, place: Path, cache: Path, environment: dict[str, str], *w
 def assert_nowhere(
     engine: docker.DockerClient, image: str, run: Run, cache: Path, place: Path, accounts: list[Account]
 ) -> None:
-    """No secret, and no file that would carry one, is in the image, in what was printed, or on disk."""
+    """No secret, nor a file that would carry one, is in the image, in what was printed, on disk or in a cache mount."""
     secrets = tuple(shape for account in accounts for shape in shapes(account.user, account.password))
     found, paths = in_image(engine, image, secrets)
     assert found == []
@@ -165,6 +171,17 @@ def assert_nowhere(
     assert not in_bytes(str(run).encode(), secrets)
     assert in_folder(cache, secrets) == []
     assert in_folder(place / "tmp", secrets) == []
+    assert len(list((place / "told").iterdir())) == 2 and in_folder(place / "told", secrets) == []
+    dockerfiles = [file.read_text() for file in cache.glob("contexts/*/Dockerfile")]
+    mounts = {name for text in dockerfiles for name in re.findall(r"--mount=type=cache,id=([\w.-]+)", text)}
+    assert mounts
+    found = connect(load_settings().engine_folder)
+    with contextlib.closing(found.client):
+
+        def run_there(*words: str) -> None:
+            subprocess.run(words, env=dict(found.environment.values), check=True, capture_output=True)
+
+        assert in_cache_mounts(run_there, PARENT, sorted(mounts), secrets) == []
     assert run.left == ()
 
 

@@ -27,6 +27,9 @@ def test_a_wheel_in_an_empty_environment_renders_a_model(tmp_path: Path) -> None
     run(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv", folder=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     run(uv, "pip", "install", "--quiet", "--python", python, wheel, folder=tmp_path)
+    assert (tmp_path / "venv/share/man/man1/mdai-build.1").is_file()  # where `man` looks
+    typed = "from importlib.resources import files; print((files('mdai_build') / 'py.typed').is_file())"
+    assert run(python, "-c", typed, folder=tmp_path) == "True\n"
     shutil.copytree(REPO / "examples" / "classification", tmp_path / "model")
     command = tmp_path / "venv" / "bin" / "mdai-build"
     dockerfile = run(

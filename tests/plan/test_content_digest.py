@@ -5,41 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from factories import build_plan
 
-from mdai_build.parents import Parent
-from mdai_build.plan import BuildPlan, content_digest
+from mdai_build.plan import content_digest
 
 PARENTS = ["sha256:aa"]
-PLAN = BuildPlan(
-    name="lungs",
-    parent=Parent("local", "parent:local-cpu", None, (), "made here"),
-    python="3.8",
-    interpreter="/opt/conda/envs/mdai-env/bin/python",
-    device_type="cpu",
-    env=(("MODE", "fast"),),
-    author_dockerfile=None,
-    workspace=False,
-    weights=(),
-    code=(".mdai/mdai_deploy.py",),
-    layers_merge=True,
-    weights_first=False,
-    requirements_text="pillow\n",
-    constraints_text="",
-    installer="uv",
-    installer_arguments=(),
-    vcs_requirements=(),
-    build_requirements=(),
-    ahead_text="",
-    builds_from_source=False,
-    requirement_files=(),
-    index_url=None,
-    extra_index_urls=(),
-    netrc=False,
-    secret_proxies=False,
-    wheels=False,
-    ca_bundle="none",
-    labels=(("io.mdai-build.bundle.digest", "sha256:00"),),
-)
+PLAN = build_plan(env=(("MODE", "fast"),), requirements_text="pillow\n")
 
 
 def test_the_same_content_has_the_same_digest() -> None:

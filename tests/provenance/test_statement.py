@@ -6,41 +6,18 @@ import json
 from dataclasses import replace
 
 import pytest
+from factories import build_plan
 
 from mdai_build.parents import Parent
-from mdai_build.plan import BuildPlan
 from mdai_build.provenance import Built, make_statement, read_statement
 
 DIGEST = "sha256:" + "ab" * 32
-PLAN = BuildPlan(
-    name="lungs",
+PLAN = build_plan(
     parent=Parent(kind="gcp", reference="registry.example/base-cpu", cuda=None, conda_channels=(), why="a CPU model"),
-    python="3.8",
-    interpreter="python",
-    device_type="cpu",
     env=(("TOKEN", "hidden-value"),),
-    author_dockerfile=None,
-    workspace=False,
-    weights=(),
-    code=(),
-    layers_merge=True,
-    weights_first=False,
     requirements_text="numpy\n",
-    constraints_text="",
-    installer="uv",
-    installer_arguments=(),
-    vcs_requirements=(),
-    build_requirements=(),
-    ahead_text="",
-    builds_from_source=False,
-    requirement_files=(),
     index_url="https://index.example/simple",
-    extra_index_urls=(),
     netrc=True,
-    secret_proxies=False,
-    wheels=False,
-    ca_bundle="none",
-    labels=(),
 )
 SBOM = {
     "components": [

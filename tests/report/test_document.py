@@ -4,6 +4,8 @@ import dataclasses
 import json
 import xml.etree.ElementTree as ElementTree
 
+from schema_checks import check_report
+
 from mdai_build.errors import BundleError, Problem
 from mdai_build.report.document import bases_as_json, failure_as_json, junit_xml, report_as_json, smoke_as_json
 from mdai_build.report.values import BaseReport, BaseState, BuildReport
@@ -12,6 +14,7 @@ from mdai_build.smoke.result import SmokeResult
 
 def test_a_report_as_json(report: BuildReport) -> None:
     document = json.loads(json.dumps(report_as_json(report)))
+    check_report("build", document)
     assert set(document) == {
         "format", "exit_code", "image", "parent", "base", "stages", "steps", "overrides", "warnings", "smoke",
         "pictures", "pushed", "seconds_total",
@@ -46,11 +49,13 @@ def test_the_base_image_of_a_build(report: BuildReport) -> None:
 def test_base_images_as_json() -> None:
     state = BaseState("py38-cpu", "py38-cpu-01", "base-cpu", True, 800_000_000, "py38-cpu-server-02", False, None)
     (told,) = bases_as_json([state])["bases"]
+    check_report("base", bases_as_json([state]))
     assert (told["tag"], told["here"], told["in_registry"]) == ("py38-cpu-01", False, None)
 
 
 def test_a_failed_report_as_json(failed_report: BuildReport) -> None:
     document = json.loads(json.dumps(report_as_json(failed_report)))
+    check_report("build", document)
     assert document["image"] is None
     assert document["exit_code"] == 7
     assert document["smoke"]["checks"][-1]["problems"][0]["code"] == "smoke.predict-raised"
@@ -58,11 +63,13 @@ def test_a_failed_report_as_json(failed_report: BuildReport) -> None:
 
 
 def test_a_smoke_test_as_json(smoke: SmokeResult) -> None:
-    assert set(smoke_as_json(smoke, ())) == {"format", "smoke", "pictures", "warnings"}
+    check_report("test", smoke_as_json("model", smoke, ()))
+    assert smoke_as_json("model", smoke, ())["target"] == "model"
 
 
 def test_a_failure_as_json(failure: Problem, warning: Problem) -> None:
     document = json.loads(json.dumps(failure_as_json(BundleError([failure], [warning]))))
+    check_report("build", document)
     assert document["exit_code"] == 3
     assert document["error"] == "the bundle is wrong"
     assert [problem["code"] for problem in document["problems"]] == ["smoke.predict-raised"]

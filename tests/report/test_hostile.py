@@ -94,7 +94,7 @@ def test_drawing_and_telling(folder: Path, answer: list[Any]) -> None:
     smoke = SmokeResult((check,), (Answer(SAMPLE, tuple(answer), 0.1, not findings.problems),))
     paths = draw_pictures(smoke, folder)
     assert paths and all(path.stat().st_size > 0 for path in paths)
-    assert smoke_as_json(smoke, paths)["smoke"]["answers"][0]["outputs"] == len(answer)
+    assert smoke_as_json("model", smoke, paths)["smoke"]["answers"][0]["outputs"] == len(answer)
     assert len(smoke.problems) <= len(findings.problems)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from schema_checks import check_report
 
 from mdai_build.engine.inspection import ImageDetails, Layer
 from mdai_build.report.inspection import Inspection, inspection_as_json, print_inspection, read_sbom
@@ -57,6 +58,7 @@ def inspection(**changes: Any) -> Inspection:
 
 def test_json() -> None:
     told = inspection_as_json(inspection())
+    check_report("inspect", told)
     assert told["packages"][1] == {
         "name": "numpy",
         "version": "1.24.0",
@@ -91,6 +93,7 @@ def test_an_image_of_someone_else(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "it is not ours" in out and "built from" not in out and "package" not in out
     assert inspection_as_json(found)["built"] is None
+    check_report("inspect", inspection_as_json(found))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from schema_checks import check_report
 
 from mdai_build.errors import BuildFailedError, BundleError, MdaiBuildError, Problem
 from mdai_build.report.document import bake_as_json, bake_junit_xml
@@ -42,6 +43,7 @@ def test_the_exit_code_is_that_of_the_model_that_got_least_far() -> None:
 def test_each_model_has_its_outcome(capsys: pytest.CaptureFixture[str]) -> None:
     report = BakeReport((good("lungs"), good("heart", unchanged=True), failed("knee", BundleError, "no config")), 2.0)
     told = bake_as_json(report)
+    check_report("bake", told)
     assert [(model["outcome"], model["image"]) for model in told["models"]] == [
         ("built", "mdai-build/lungs:latest"),
         ("unchanged", "mdai-build/heart:latest"),

@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from mdai_build.report.overlay import class_colour, draw_output
-from mdai_build.report.pictures import MOST_PER_OWN_SAMPLE, MOST_PER_SAMPLE, draw_pictures
+from mdai_build.report.pictures import MOST_PER_OWN_SAMPLE, MOST_PER_SAMPLE, DrawerBeside, draw_pictures
 from mdai_build.report.render import NotDrawableError, render
 from mdai_build.smoke import dicom
 from mdai_build.smoke.request import Demand, InputFile, SmokeRequest
@@ -353,7 +353,7 @@ def test_hostile_data_costs_no_picture(tmp_path: Path, data: Any) -> None:
         ({"frame_number": 10**30, "class_index": 10**30, "probability": float("nan")},),
         tuple({"type": "NONE", "note": str(number)} for number in range(2000)),
     ],
-    ids=lambda outputs: str(outputs)[:40],
+    ids=["no maps", "no type", "no images", "no list", "endless", "no values", "out of range", "many"],
 )
 def test_hostile_outputs_cost_no_picture(tmp_path: Path, outputs: tuple[Any, ...]) -> None:
     paths = draw_pictures(result(answer("png", *outputs, valid=False)), tmp_path)
@@ -384,3 +384,33 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING):
         assert draw_pictures(result(answer("png")), tmp_path / "file" / "below") == ()
     assert "cannot write" in caplog.text
+
+
+# ---- beside the model ----
+
+
+def test_drawn_beside_they_are_the_same_pictures(tmp_path: Path) -> None:
+    answers = [answer("png"), answer("ct-series"), answer("jpeg")]
+    paths = draw_pictures(result(*answers), tmp_path / "after")
+    with DrawerBeside(tmp_path / "beside") as drawer:
+        for each in answers:
+            drawer.draw(each)
+        beside = drawer.finish()
+    assert names(beside) == names(paths)
+    assert [path.read_bytes() for path in beside] == [path.read_bytes() for path in paths]
+
+
+def test_a_drawer_that_is_left_early_does_not_wait_for_all_pictures(tmp_path: Path) -> None:
+    many = [answer("ct-series")] * 200
+    with pytest.raises(KeyboardInterrupt), DrawerBeside(tmp_path) as drawer:
+        for each in many:
+            drawer.draw(each)
+        raise KeyboardInterrupt
+    assert len(list(tmp_path.glob("*.png"))) < len(many)
+
+
+def test_a_mistake_of_the_drawer_beside_is_not_swallowed(tmp_path: Path) -> None:
+    with DrawerBeside(tmp_path) as drawer:
+        drawer.draw(None)  # type: ignore[arg-type]
+        with pytest.raises(AttributeError):
+            drawer.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from schema_checks import check_report
 
 from mdai_build.canonical import Difference
 from mdai_build.report.verification import Verification, print_verification, verification_as_json
@@ -22,6 +23,7 @@ def test_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert "lungs:1 is what the model builds to: 6704 files alike" in out
     assert "the bundle has no lock" in out and "sha256:a" in out
     assert verification_as_json(verification())["same"] is True
+    check_report("verify", verification_as_json(verification()))
 
 
 def test_differences_are_told_by_package_and_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,6 +39,8 @@ def test_differences_are_told_by_package_and_folder(capsys: pytest.CaptureFixtur
     assert "/src/lib src/lib/model.py mode COPY code" in lines
     assert any(line.startswith("the configuration label io.mdai-build.version") for line in lines)
     assert len(verification_as_json(found)["differences"]) == 5
+    assert verification_as_json(found)["exit_code"] == 6
+    check_report("verify", verification_as_json(found))
 
 
 def test_names_of_a_stranger_are_made_safe_and_rows_are_few(capsys: pytest.CaptureFixture[str]) -> None:

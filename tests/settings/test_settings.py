@@ -85,8 +85,16 @@ def test_pairs_are_read_from_words_and_from_tables(tmp_path: Path) -> None:
     settings = load_settings({}, environment, tmp_path)
     assert settings.parent_mirrors == {"gcr.io/": "mirror.example/gcr/"}
     assert settings.parent_replacements == {"base-cpu": "ours.example/cpu:1", "debian:12-slim": "ours.example/d:1"}
-    with pytest.raises(UsageError, match="BEFORE=AFTER"):
+    with pytest.raises(UsageError, match="NAME=VALUE"):
         load_settings({}, {"MDAI_BUILD_PARENT_MIRRORS": "gcr.io/"}, tmp_path)
+
+
+def test_proxies_may_come_from_the_environment(tmp_path: Path) -> None:
+    pairs = "https_proxy=http://proxy.example:3128 no_proxy=localhost,.example.org"
+    assert load_settings({}, {"MDAI_BUILD_PROXIES": pairs}, tmp_path).proxies == {
+        "https_proxy": "http://proxy.example:3128",
+        "no_proxy": "localhost,.example.org",
+    }
 
 
 def test_pins_lie_beside_the_settings_file(tmp_path: Path) -> None:

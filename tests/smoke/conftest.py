@@ -39,6 +39,7 @@ class LocalTarget:
             cwd=folder,
             env={
                 "PATH": os.environ["PATH"],
+                "PYTHONDONTWRITEBYTECODE": "1",
                 "MDAI_MODEL_ROOT": str(model_root),
                 "MDAI_SERVER_PACKAGES": str(_server_packages()),
                 "MDAI_HOST": "127.0.0.1",

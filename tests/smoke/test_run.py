@@ -286,6 +286,26 @@ def test_an_invalid_answer_to_an_unusual_image_is_forgiven_when_others_are_right
     assert [problem.code for problem in result.warnings] == ["smoke.invalid-output"]
 
 
+def test_a_mistake_that_fails_usual_images_is_no_want_of_support_for_unusual_ones(target: Scripted) -> None:
+    requests = (a_request("usual"), a_request("unusual", Demand.UNUSUAL), a_request("colour", Demand.UNUSUAL))
+    no_uid, no_class = {"type": "NONE"}, {"type": "ANNOTATION", "study_uid": "1.2"}
+    answers = [[no_uid], [OUTPUT, no_uid], [no_class]]
+    target.replies["/inference"] = lambda kind, body: (
+        good_inference(kind, body)
+        if good_inference(kind, body)[0] != 200
+        else (200, MSGPACK, msgpack.packb(answers.pop(0) if answers else [OUTPUT]))
+    )
+    result = run(target, plan(*requests))
+    told = {check.name: (check.outcome, check.message) for check in result.checks}
+    assert told["usual"][0] == told["unusual"][0] == "failed"
+    # It stands at another place in the outputs, and is the same mistake.
+    assert told["unusual"][1] == told["usual"][1].replace("[0]", "[1]")
+    assert told["colour"][0] == "warning"
+    assert told["colour"][1].startswith("not supported by this model: ")
+    assert [problem.code for problem in result.problems] == ["smoke.invalid-output"]
+    assert "the same with unusual" in result.problems[0].what
+
+
 def test_a_wrong_uid_is_never_forgiven(target: Scripted) -> None:
     wrong = (200, MSGPACK, msgpack.packb([{"type": "NONE", "study_uid": "9.9"}]))
     target.replies["/inference"] = answering(wrong)

@@ -60,7 +60,7 @@ RUN command -v gcc > /dev/null || \
         apt install --yes --no-install-recommends gcc g++ make && break; \
       done; } || \
     echo "no compiler could be had; a git requirement that needs one will not build"
-RUN --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+RUN --mount=type=bind,source=_mdai/requirements,target=/requirements \
     cd /requirements && \
     PIP_NO_CACHE_DIR=1 python3 -m pip wheel --no-deps --wheel-dir /wheels --requirement _vcs.txt
 
@@ -76,13 +76,18 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     PYTHONHASHSEED=0 python3 -s -B /run/mdai/bytecode.py /var/cache/uv
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
+# A copy for builds to write into.
+FROM scratch AS requirements
+COPY _mdai/requirements/ /
+
+
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
 USER 0:0
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+    --mount=type=bind,from=requirements,target=/requirements,rw \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     cd /requirements && \
     UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v python3)" --config-file _uv.toml --requirement _install.txt /wheels/*.whl && \

@@ -94,6 +94,11 @@ RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
     PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
+# A copy for builds to write into.
+FROM scratch AS requirements
+COPY _mdai/requirements/ /
+
+
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
@@ -102,7 +107,7 @@ ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_NO_INDEX=1 PIP_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+    --mount=type=bind,from=requirements,target=/requirements,rw \
     cd /requirements && \
     CC=gcc CXX=g++ PIP_NO_CACHE_DIR=1 SOURCE_DATE_EPOCH=315532800 /opt/conda/envs/mdai-env/bin/python -m pip install --requirement _install.txt
 # What is installed, written down; made anew when that changes, not when code or weights do.

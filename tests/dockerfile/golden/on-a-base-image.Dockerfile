@@ -31,6 +31,11 @@ FROM server AS installer
 FROM mdai-base AS packages
 
 # The model: its requirements, its weights, its code; then the server and what is set at run time.
+# A copy for builds to write into.
+FROM scratch AS requirements
+COPY _mdai/requirements/ /
+
+
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
@@ -39,7 +44,7 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
+    --mount=type=bind,from=requirements,target=/requirements,rw \
     cd /requirements && \
     CC=gcc CXX=g++ UV_NO_CACHE=1 /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --requirement _install.txt && \
     PYTHONHASHSEED=0 /opt/conda/envs/mdai-env/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv

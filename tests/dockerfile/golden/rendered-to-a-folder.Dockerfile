@@ -92,11 +92,11 @@ RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt 
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=cache,id=mdai-uv-gcr-io-deeplearning-platform-release-base-cpu-py38,target=/var/cache/uv \
     --mount=type=bind,from=environment,source=/opt/conda/envs/mdai-env,target=/run/mdai/environment \
-    --mount=type=bind,source=_mdai/requirements,target=/requirements,rw \
-    --mount=type=secret,id=resolved,target=/requirements/_resolved.txt,mode=0444 \
+    --mount=type=bind,source=_mdai/requirements,target=/requirements \
+    --mount=type=secret,id=resolved,target=/run/mdai/resolved.txt,mode=0444 \
     cd /requirements && \
-    if test -s _resolved.txt; then \
-      /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --no-deps --requirement _resolved.txt; \
+    if test -s /run/mdai/resolved.txt; then \
+      /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --no-deps --requirement - < /run/mdai/resolved.txt; \
     else /opt/uv/bin/uv pip install --python "$(command -v /opt/conda/envs/mdai-env/bin/python)" --config-file _uv.toml --no-build --requirement _install.txt; fi && \
     PYTHONHASHSEED=0 /run/mdai/environment/bin/python -S -s -B /run/mdai/bytecode.py /var/cache/uv /opt/conda/envs/mdai-env/lib/python3.8/site-packages
 # What is installed, written down; made anew when that changes, not when code or weights do.

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schema_checks import check_printed
+
 from harness.case import Expect
 
 TRACEBACK = "Traceback (most recent call last)"
@@ -60,6 +62,7 @@ def run_command(words: Sequence[str], place: Path, environment: Mapping[str, str
         except BaseException:
             process.kill()
             raise
+    check_printed(words, stdout)
     left = [str(path.relative_to(work)) for path in sorted(work.rglob("*")) if path.is_file()]
     left += [f"tmp/{path.name}" for path in sorted(temporary.iterdir())]
     seconds = time.monotonic() - begun

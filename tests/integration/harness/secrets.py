@@ -8,7 +8,7 @@ import io
 import tarfile
 import tempfile
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,31 @@ def in_image(client: docker.DockerClient, image: str, secrets: Iterable[bytes]) 
                 if not files and in_bytes(content, wanted):
                     found.append(member.name)
     return found, paths
+
+
+def in_cache_mounts(
+    run: Callable[..., object], parent: str, names: Iterable[str], secrets: Iterable[bytes]
+) -> list[str]:
+    """The files of BuildKit's cache mounts of these names that hold a secret; mounts that are all empty are told too.
+
+    `run` runs a command that can reach the engine; `parent` is an image with a shell and grep.
+    """
+    mounts = " ".join(f"--mount=type=cache,id={name},target=/caches/{name}" for name in names)
+    with tempfile.TemporaryDirectory() as folder:
+        words = Path(folder, "words")
+        words.write_bytes(b"\n".join(secrets))
+        dockerfile = Path(folder, "Dockerfile")
+        dockerfile.write_text(
+            f"FROM {parent} AS look\nARG once\n"
+            f"RUN {mounts} --mount=type=secret,id=words,target=/words mkdir /found && "
+            "{ find /caches -type f | grep -q . || echo all are empty > /found/found; } && "
+            "grep -rlF -f /words /caches >> /found/found || true\n"
+            "FROM scratch\nCOPY --from=look /found/ /\n"
+        )
+        # A step without the cache would be given empty mounts: it is another step each time.
+        once = f"once={Path(folder).name}"
+        run("docker", "buildx", "build", "--build-arg", once, "--secret", f"id=words,src={words}", "-o", folder, folder)
+        return Path(folder, "found").read_text().splitlines()
 
 
 def _members(layer: bytes, wanted: tuple[bytes, ...]) -> dict[str, bool]:
