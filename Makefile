@@ -81,8 +81,9 @@ fuzz: setup ## feed invented bytes to the checks of the server, for five minutes
 		tests/fuzz/contract.py -max_total_time=300
 
 .PHONY: scoreboard
-scoreboard: setup ## invent hostile input by the thousand, and write docs/scoreboard.md
+scoreboard: setup engine parent ## invent hostile input and faults, and write docs/scoreboard.md and docs/faults.md
 	@$(BIN)/python scripts/scoreboard.py
+	@$(WITH_ENGINE) $(BIN)/python scripts/faults.py
 
 .PHONY: clean
 clean: ## remove what these targets made in this folder; the engine and its images stay

@@ -87,21 +87,25 @@ def measure(models: Models) -> list[tuple[str, ...]]:
         rows.append((what, f"{one:.2f} s", f"{all_of_them:.2f} s", f"{further:.2f} s"))
         print(" | ".join(rows[-1]), flush=True)
 
-    one = models.bake(first, "--no-test")
-    rest = models.bake(others, "--no-test")
+    one = models.bake(first, "--tag-untested")
+    rest = models.bake(others, "--tag-untested")
     row("bake, all new: the requirements installed by the first", one, one + rest)
     models.require_something_new()
     models.change_code()
     alone = one
-    row("bake, all with new requirements: one graph installs them once", alone, models.bake(models.zips, "--no-test"))
+    row(
+        "bake, all with new requirements: one graph installs them once",
+        alone,
+        models.bake(models.zips, "--tag-untested"),
+    )
     models.change_code()
-    one = models.bake(first, "--no-test")
+    one = models.bake(first, "--tag-untested")
     models.change_code()
-    row("bake, a line of code changed in each", one, models.bake(models.zips, "--no-test"))
-    row("bake, nothing changed", models.bake(first, "--no-test"), models.bake(models.zips, "--no-test"))
+    row("bake, a line of code changed in each", one, models.bake(models.zips, "--tag-untested"))
+    row("bake, nothing changed", models.bake(first, "--tag-untested"), models.bake(models.zips, "--tag-untested"))
     row("bake, nothing changed, each tested", models.bake(first), models.bake(models.zips))
     models.change_code()
-    each = [models.run("build", [path], "--no-test", "--tag", f"{PREFIX}{path.stem}") for path in models.zips]
+    each = [models.run("build", [path], "--tag-untested", "--tag", f"{PREFIX}{path.stem}") for path in models.zips]
     row("build, one after the other, a line of code changed in each", each[0], sum(each))
     return rows
 

@@ -143,7 +143,7 @@ class Bench:
     def ours(self, *words: str, of: Path | None = None) -> None:
         self.engine.run(
             *(sys.executable, "-m", "mdai_build.cli", "build", of or self.model.zip, "--parent", "local"),
-            *("--tag", f"{TAG}/ours", "--cache-folder", self._cache, *(words or ("--no-test",))),
+            *("--tag", f"{TAG}/ours", "--cache-folder", self._cache, *(words or ("--tag-untested",))),
         )
 
     def ours_of_folder(self) -> None:
@@ -179,7 +179,7 @@ class Bench:
         told = json.loads(
             self.engine.output(
                 *(sys.executable, "-m", "mdai_build.cli", "build", str(self.model.zip), "--parent", "local"),
-                *("--tag", f"{TAG}/ours", "--cache-folder", str(self._cache), "--no-test", "--json"),
+                *("--tag", f"{TAG}/ours", "--cache-folder", str(self._cache), "--tag-untested", "--json"),
             )
         )
         before = min(step["start"] for step in told["steps"]) if told["steps"] else 0.0

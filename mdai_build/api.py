@@ -50,6 +50,7 @@ def build(
     *,
     tag: str | None = None,
     test: bool = True,
+    tag_untested: bool = False,
     no_cache: bool = False,
     push: bool = False,
     provenance: PathLike | None = None,
@@ -68,6 +69,7 @@ def build(
         model: a .zip, a .tar.gz or a folder.
         tag: name of the image; default: `mdai-build/NAME:latest`.
         test: whether the image has to pass the smoke test before it gets its tag.
+        tag_untested: whether an image that is not tested takes the tag even from another image.
         no_cache: whether every step is built anew.
         push: whether an image that passed is pushed to the registry that its tag names.
         provenance: a file for the statement of what the image was built from.
@@ -83,7 +85,7 @@ def build(
     """
     from mdai_build.pipeline.build import BuildOptions, build_model
 
-    options = BuildOptions(tag, test, no_cache, push, _path(provenance), _trial(samples, scope, out))
+    options = BuildOptions(tag, test, tag_untested, no_cache, push, _path(provenance), _trial(samples, scope, out))
     return build_model(Path(model), load_settings(settings), options, on_progress, on_check)
 
 

@@ -75,7 +75,8 @@ def commands_page() -> Iterator[str]:
 
 
 def _command(path: tuple[str, ...], command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=" ".join(("mdai-build", *path)))
+    # As below the group: click keeps the help option of a command as it was first asked for.
+    context = click.Context(command, info_name=" ".join(("mdai-build", *path)), **cli.context_settings)
     usage = list(command.collect_usage_pieces(context))
     # The anchor's name is the command's words: what stands in the heading besides must not be in it.
     yield from ("", f"## {' '.join(path)}", "", "```text", " ".join((context.command_path, *usage)), "```", "")

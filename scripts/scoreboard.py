@@ -154,6 +154,8 @@ def page(rows: list[tuple[str, Score, float]], held_against: list[str]) -> str:
         "value that does not reach the image as it was written, a requirement that says more to the installer than it "
         "did to us, or outputs that a second, slower check refuses.",
         "",
+        "Faults and kills have [a page of their own](faults.md).",
+        "",
     ]
     return "\n".join(text)
 

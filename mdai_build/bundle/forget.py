@@ -53,7 +53,7 @@ def hold_store(store: Path, keep: Keep) -> int:
     path = _lock_file(store)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if time.time() - os.fstat(handle).st_mtime > _EVERY_SECONDS or os.fstat(handle).st_size == 0:
+        if abs(time.time() - os.fstat(handle).st_mtime) > _EVERY_SECONDS or os.fstat(handle).st_size == 0:
             with contextlib.suppress(OSError):  # another one has it: then the next build forgets
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _forget(store, keep, dry_run=False)
@@ -74,7 +74,7 @@ def let_go_with(value: object, handle: int) -> None:
 def mark_used(record: Path) -> None:
     """Notes that what the record tells of was used now; to the hour, so that a quick build writes nothing."""
     with contextlib.suppress(OSError):
-        if time.time() - record.stat().st_mtime > _EVERY_SECONDS:
+        if abs(time.time() - record.stat().st_mtime) > _EVERY_SECONDS:
             os.utime(record)
 
 

@@ -2,7 +2,7 @@
 
     STORE/objects/ab/abcd…      a content, never written to again; `.x` at the end: executable
     STORE/guesses/CRC-SIZE      the SHA-256 of a content that had this checksum; a guess, always verified
-    STORE/temporary/…           files that are being written; a folder is locked by its process, so leftovers are known
+    STORE/temporary/…           files that are being written, in a scratch folder (mdai_build/scratch.py)
 
 An object appears by a link from its finished temporary file, never half written. Its modification time is derived from
 its SHA-256: it is the same on every machine, it differs where contents differ (build engines compare size and time),
@@ -12,11 +12,9 @@ and an object that anyone wrote to does not have it any more.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
+from mdai_build.scratch import scratch_folder
 
 # As the files will be in an image, where a model may copy one and write to its copy.
 _PLAIN, _EXECUTABLE = 0o644, 0o755
@@ -64,15 +63,6 @@ def writing(store: Path) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of that name. The system frees it when its process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 class ObjectStore:
     """The objects under one folder. Any number of processes may use it at once."""
 
@@ -101,27 +91,8 @@ class ObjectStore:
     def workplace(self) -> Iterator[Path]:
         """A folder for files that are being written; it is gone afterwards, and so are those of dead processes."""
         self._temporary.mkdir(parents=True, exist_ok=True)
-        # One at a time, so that nobody sweeps a folder between its making and its locking.
-        with locked(self.folder / "locks" / "temporary"):
-            self._sweep()
-            folder = Path(tempfile.mkdtemp(dir=self._temporary))
-            handle = os.open(folder, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
+        with scratch_folder(self._temporary) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(handle)
-
-    def _sweep(self) -> None:
-        for folder in self._temporary.iterdir():
-            with contextlib.suppress(OSError):
-                handle = os.open(folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
-                finally:
-                    os.close(handle)
 
     def add(self, stream: Readable, executable: bool, workplace: Path) -> str:
         """Stores a content in one pass and returns its SHA-256."""

@@ -15,6 +15,7 @@ from mdai_build.bundle.limits import too_large
 from mdai_build.bundle.model import Bundle, BundleKind, Limits, Member
 from mdai_build.bundle.names import shown, slug
 from mdai_build.bundle.reader import telling_damage
+from mdai_build.bundle.stamp import changed
 from mdai_build.bundle.tar_source import TarSource
 from mdai_build.bundle.tree import build_tree, case_collisions, empty_folders
 from mdai_build.bundle.zip_source import ZipSource
@@ -41,9 +42,12 @@ def read_bundle(path: Path, limits: Limits = Limits()) -> Bundle:  # noqa: B008 
     """
     path = Path(path)
     kind = _kind(path)
-    if kind == "folder":
-        return _read_folder(path, limits)
-    source = ZipSource(path, limits) if kind == "zip" else TarSource(path, limits)
+    try:
+        if kind == "folder":
+            return _read_folder(path, limits)
+        source = ZipSource(path, limits) if kind == "zip" else TarSource(path, limits)
+    except FileNotFoundError as error:  # it was there a moment ago
+        raise changed(Path(error.filename or path), "folder" if kind == "folder" else "archive") from error
     tree = build_tree(source.entries, path, limits)
     root = find_root(tree.files.keys(), tree.folders, path)
     prefix = f"{root}/" if root else ""

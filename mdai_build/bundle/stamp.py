@@ -37,11 +37,16 @@ class Stamp:
                 return
         except OSError:
             pass
-        raise BundleError(
-            Problem(
-                "bundle.changed",
-                "the archive changed while it was read",
-                Location(str(path)),
-                next_step="wait until it is written in full, then run the command again",
-            )
+        raise changed(path)
+
+
+def changed(path: Path, what: str = "archive") -> BundleError:
+    """Of an archive or folder that is not what it was any more, or is gone."""
+    return BundleError(
+        Problem(
+            "bundle.changed",
+            f"the {what} changed while it was read",
+            Location(str(path)),
+            next_step="wait until it is written in full, then run the command again",
         )
+    )

@@ -24,8 +24,9 @@ from mdai_build.bundle.archive import ArchiveSource
 from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.bundle.forget import Keep, hold_store, let_go_with, mark_used
 from mdai_build.bundle.model import Bundle, Member, UnpackedBundle, UnpackedFile
-from mdai_build.bundle.objects import CHUNK, ObjectStore, Readable, locked, write_whole, writing
+from mdai_build.bundle.objects import CHUNK, ObjectStore, Readable, write_whole, writing
 from mdai_build.bundle.stamp import Stamp
+from mdai_build.scratch import locked
 
 Progress = Callable[[int, int], None]
 Hashes = dict[str, str]

@@ -1,5 +1,5 @@
 """`python -m mdai_build.cli` is the command `mdai-build`."""
 
-from mdai_build.cli.main import main
+from mdai_build.cli import main
 
 main()

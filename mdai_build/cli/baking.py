@@ -23,6 +23,7 @@ from mdai_build.cli.options import (
     read_settings,
     silent,
     smoke_options,
+    untested_options,
     write_file,
 )
 
@@ -39,7 +40,7 @@ from mdai_build.cli.options import (
 @click.option(
     "--tag-prefix", metavar="PREFIX", help="What stands before a model's name in its image's; default: mdai-build/."
 )
-@click.option("--no-test", is_flag=True, help="Tag the images without the smoke test.")
+@untested_options
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
 @click.option(
     "--jobs",
@@ -59,6 +60,7 @@ def bake_command(
     models: tuple[Path, ...],
     tag_prefix: str | None,
     no_test: bool,
+    tag_untested: bool,
     no_cache: bool,
     push: bool,
     jobs: int | None,
@@ -83,7 +85,13 @@ def bake_command(
 
     settings = read_settings(options)
     check_junit(junit)
-    build = BuildOptions(test=not no_test, no_cache=no_cache, push=push, trial=Trial(samples, scope, out))
+    build = BuildOptions(
+        test=not (no_test or tag_untested),
+        tag_untested=tag_untested,
+        no_cache=no_cache,
+        push=push,
+        trial=Trial(samples, scope, out),
+    )
     asked = BakeOptions(TAG_PREFIX if tag_prefix is None else tag_prefix, jobs, build)
     if show_file:
         text, refused = bake_file_of(models, settings, asked, silent)

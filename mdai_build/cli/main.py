@@ -53,18 +53,19 @@ from mdai_build.cli.options import (
     silent,
     smoke_options,
     tell_report,
+    untested_options,
     write_file,
 )
 from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.cli.verifying import verify_command
 from mdai_build.errors import BundleError, MdaiBuildError, Problem, UnavailableError, UsageError
+from mdai_build.interrupts import SIGNALS
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
 
 INTERRUPTED = 130
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
 class _ReaderLeftError(Exception):
@@ -188,7 +189,7 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
 @cli.command()
 @model_argument
 @click.option("-t", "--tag", help="Name of the image; default: mdai-build/NAME:latest.")
-@click.option("--no-test", is_flag=True, help="Tag the image without the smoke test.")
+@untested_options
 @click.option("--no-cache", is_flag=True, help="Build every step anew, even where nothing changed.")
 @reproducible_option
 @provenance_option
@@ -205,6 +206,7 @@ def build(
     model: Path,
     tag: str | None,
     no_test: bool,
+    tag_untested: bool,
     no_cache: bool,
     push: bool,
     provenance: Path | None,
@@ -231,7 +233,15 @@ def build(
         built = build_model(
             model,
             settings,
-            BuildOptions(tag, not no_test, no_cache, push, provenance, Trial(samples, scope, out)),
+            BuildOptions(
+                tag,
+                not (no_test or tag_untested),
+                tag_untested,
+                no_cache,
+                push,
+                provenance,
+                Trial(samples, scope, out),
+            ),
             progress,
             progress.tell_check,
         )
@@ -286,7 +296,7 @@ cli.add_command(completion_command)
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, _interrupt)
     try:
         with on_github():
@@ -354,6 +364,6 @@ def _print_failure_as_json(failure: MdaiBuildError) -> None:
 
 def _interrupt(signal_number: int, frame: object) -> NoReturn:
     # What was begun is taken back now; an impatient second Ctrl-C must not stop that half-way.
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -67,6 +67,12 @@ parent_options = together(
 look_up_option = click.option(
     "--offline", is_flag=True, default=None, help="Do not ask package indexes whether the requirements can be met."
 )
+untested_options = together(
+    click.option(
+        "--no-test", is_flag=True, help="Leave out the smoke test. A tag that another image has does not move then."
+    ),
+    click.option("--tag-untested", is_flag=True, help="Leave out the smoke test, and move the tag all the same."),
+)
 reproducible_option = click.option(
     "--reproducible", is_flag=True, default=None, help="Give the image its normal form: one digest on every machine."
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
     from mdai_build.engine.target import GpuTarget, Reloadable
+    from mdai_build.engine.unfinished import remove_unfinished, unfinished_images
     from mdai_build.engine.watch import FolderWatch, watched
 
 _MODULES = {
@@ -49,6 +50,7 @@ _MODULES = {
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
     "target": ("GpuTarget", "Reloadable"),
+    "unfinished": ("remove_unfinished", "unfinished_images"),
     "watch": ("FolderWatch", "watched"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -93,10 +95,12 @@ __all__ = [
     "proxy_file",
     "pull_image",
     "push_image",
+    "remove_unfinished",
     "require_image",
     "require_local",
     "running_container",
     "save_image",
+    "unfinished_images",
     "watched",
 ]
 

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from mdai_build.engine.build import BuildRequest, BuildResult, given_up_after, image_id
+from mdai_build.engine.build import (
+    BuildRequest,
+    BuildResult,
+    given_up_after,
+    given_up_with,
+    image_id,
+    require_answer,
+)
 from mdai_build.engine.build_failure import build_failure
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.progress import Progress, follow
 from mdai_build.engine.steps import ShowsSteps, StepNow
+from mdai_build.scratch import scratch_folder
 
 _ASKS_FOR_HOST_NETWORK = (0, 17)
 """From this version on, a bake file that wants the host's network needs a yes on the command line."""
@@ -42,8 +48,8 @@ def bake_images(
     begun = time.monotonic()
     progress = Progress()
     some = next(iter(requests.values()))
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
-        file, metadata = Path(scratch, "docker-bake.json"), Path(scratch, "metadata.json")
+    with scratch_folder() as scratch:
+        file, metadata = scratch / "docker-bake.json", scratch / "metadata.json"
         file.write_text(bake_file(requests), encoding="utf-8")
         words = ["buildx", "bake", f"--file={file}", "--progress=plain", "--provenance=false"]
         words.append(f"--metadata-file={metadata}")
@@ -54,10 +60,11 @@ def bake_images(
         # Newer ones ask before a file that they do not know reads outside the working folder; this one is ours.
         variables = {**engine.environment.values, **dict(some.proxies), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
         with started(engine.command(*words), Environment(variables)) as process:
-            with given_up_after(process, some.timeout, progress):
+            with given_up_after(process, some.timeout, progress), given_up_with(engine, process):
                 follow(process.stdout or (), progress, _Once(on_step))
                 exit_code = process.wait()
             if exit_code != 0:
+                require_answer(engine)
                 raise build_failure(progress)
         told: dict[str, Any] = json.loads(metadata.read_bytes())
     seconds = time.monotonic() - begun

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from mdai_build.engine.build_failure import build_failure
-from mdai_build.engine.connection import Engine
+from mdai_build.engine.connection import Engine, engine_words
 from mdai_build.engine.process import Environment, started
 from mdai_build.engine.progress import Progress, Stage, Step, follow
 from mdai_build.errors import BuildFailedError, Location, Problem, UnavailableError
+from mdai_build.scratch import scratch_folder
+
+_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,15 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
     """
     begun = time.monotonic()
     progress = Progress()
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as scratch:
-        metadata = Path(scratch, "metadata.json")
+    with scratch_folder() as scratch:
+        metadata = scratch / "metadata.json"
         # By their names alone on the command line: their values may hold a password, which `-v` and `ps` would show.
         environment = Environment({**engine.environment.values, **dict(request.proxies)})
         try:
             with (
                 started(_command(engine, request, metadata), environment) as process,
                 given_up_after(process, request.timeout, progress),
+                given_up_with(engine, process),
             ):
                 follow(process.stdout or (), progress, on_step)
                 exit_code = process.wait()
@@ -115,6 +118,7 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
                 engine.remove_image(image_id(engine, json.loads(metadata.read_bytes())))
             raise
         if exit_code != 0:
+            require_answer(engine)
             raise build_failure(progress, request.author_line)
         return BuildResult(
             image_id="" if request.output else image_id(engine, json.loads(metadata.read_bytes())),
@@ -156,6 +160,40 @@ def given_up_after(process: subprocess.Popen[str], seconds: float | None, progre
                 details=f"the last step that began: {running[-1]}" if running else None,
             )
         )
+
+
+@contextlib.contextmanager
+def given_up_with(engine: Engine, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends a builder whose engine does not answer any more: it would wait for ever.
+
+    Raises:
+        UnavailableError: it did.
+    """
+    over = threading.Event()
+    lost: list[UnavailableError] = []
+
+    def watch() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            try:
+                require_answer(engine)
+            except UnavailableError as failure:
+                lost.append(failure)
+                process.terminate()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+    if lost:
+        raise lost[0]
+
+
+def require_answer(engine: Engine) -> None:
+    """Raises UnavailableError where the engine does not answer any more: then that is why a build failed."""
+    with engine_words():
+        engine.client.ping()
 
 
 def image_id(engine: Engine, metadata: Mapping[str, str]) -> str:

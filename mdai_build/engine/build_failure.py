@@ -24,7 +24,13 @@ _PARSE_ERROR = re.compile(
 _NETWORK = re.compile(
     r"(?i)temporary failure (?:in name )?resol\w+|could not resolve host|dns error|name or service not known"
     r"|network is unreachable|connection (?:refused|reset|timed out)|operation timed out"
+    r"|error decoding response body|request or response body error|end of file before message length"
+    r"|error sending request|IncompleteRead|connection broken"
     r"|invalid peer certificate|certificate verify failed|condahttperror"
+)
+# Words of buildx when what it speaks with is gone; a step of a build has no such connection.
+_ENGINE_GONE = re.compile(
+    r"code = Unavailable desc = (?:error reading from server|closing transport|connection error).*"
 )
 # Words of uv, pip, conda and git when a login is missing or wrong.
 _LOGIN = re.compile(
@@ -63,6 +69,15 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if found := _PARSE_ERROR.search("\n".join(progress.rest)):
         return _unreadable(found, progress.rest, author_line)
+    if (said := _ENGINE_GONE.search("\n".join([log, *progress.rest]))) is not None:
+        return UnavailableError(
+            Problem(
+                code="engine.lost",
+                what=f"the container engine, or its builder, ended during the build: {said.group(0)}",
+                next_step="check that it runs: `docker version`",
+                details="\n".join(progress.rest).strip() or None,
+            )
+        )
     if _NO_CACHE_EXPORT in "\n".join(progress.rest):
         return UnavailableError(
             Problem(

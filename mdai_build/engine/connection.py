@@ -36,6 +36,8 @@ _BUILDX = "docker-buildx"
 _PLUGIN_FOLDERS = tuple(f"/usr/{part}/docker/cli-plugins" for part in ("local/lib", "local/libexec", "lib", "libexec"))
 _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
+_GREETING_SECONDS = 15
+"""As `_ANSWER_SECONDS`, for the first word, which costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ def connect(engine_folder: Path) -> Engine:
     """
     tried: list[str] = []
     unfit: UnavailableError | None = None
+    failures: list[tuple[str, str]] = []
     for host, tls, environment in _candidates(engine_folder):
         # The library leaves a socket open when there is nothing at the other end.
         if host.startswith("unix://") and not Path(host.removeprefix("unix://")).exists():
@@ -213,8 +216,10 @@ def connect(engine_folder: Path) -> Engine:
             client = _client(host, tls, environment)
             version = str(client.version()["Version"])
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-            tried.append(f"{host}: {_reason(error)}")
+            failures.append((host, _reason(error)))
+            tried.append(f"{host}: {failures[-1][1]}")
             continue
+        client.api.timeout = _ANSWER_SECONDS
         engine = Engine(client=client, host=host, version=version, environment=environment)
         try:
             _check(engine)
@@ -225,6 +230,12 @@ def connect(engine_folder: Path) -> Engine:
         return engine
     if unfit is not None:
         raise unfit
+    for host, reason in failures:
+        if reason in _NO_ANSWER:
+            code, what, next_step = _NO_ANSWER[reason]
+            raise UnavailableError(
+                Problem(code, f"the container engine at {host} {what}", next_step=next_step, details="\n".join(tried))
+            )
     raise UnavailableError(
         Problem(
             code="engine.none-answers",
@@ -286,7 +297,7 @@ def _candidates(engine_folder: Path) -> Iterator[tuple[str, TLSConfig | bool, En
 
 def _client(host: str, tls: TLSConfig | bool, environment: Environment) -> docker.DockerClient:
     if not tls:
-        return docker.DockerClient(base_url=host, timeout=_ANSWER_SECONDS, use_ssh_client=host.startswith("ssh://"))
+        return docker.DockerClient(base_url=host, timeout=_GREETING_SECONDS, use_ssh_client=host.startswith("ssh://"))
     # REQUESTS_CA_BUNDLE, which companies set, would stand before the engine's own authority (requests trusts the
     # environment more than a session), and the library asks for the version before that can be turned off.
     answer = run_quietly(["docker", "version", "--format", "{{.Server.APIVersion}}"], environment)
@@ -350,6 +361,21 @@ def _check(engine: Engine) -> None:
                 details=answer.output.strip() or None,
             )
         )
+
+
+_NO_ANSWER = {
+    "permission denied": (
+        "engine.denied",
+        "does not let this user in",
+        "let the user into the group that owns the socket (docker, most of the time) and log in anew",
+    ),
+    "timed out": (
+        "engine.silent",
+        "takes connections and does not answer",
+        "it hangs: see its log, and restart it",
+    ),
+}
+"""What to say of an engine that is there, by why it did not serve."""
 
 
 def _buildx_places(environment: Mapping[str, str]) -> Iterator[Path]:

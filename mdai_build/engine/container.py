@@ -25,6 +25,7 @@ from mdai_build.engine.process import end_started
 from mdai_build.engine.relay import relayed
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem, UnavailableError
+from mdai_build.interrupts import uninterrupted
 from mdai_build.logins import hide_login
 
 PORT = 6324
@@ -171,7 +172,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
     """
     if options.mounts:
         require_local(engine)
-    remove_abandoned(engine, needed=image)
+    remove_abandoned(engine)
     interpreter = None if options.network else _interpreter(engine, image)
     container, gpu_refusal = _started(engine, image, options, interpreter)
     try:
@@ -185,7 +186,7 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
                 stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
             yield running
     finally:
-        with contextlib.suppress(docker.errors.NotFound):
+        with engine_words(), uninterrupted(), contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
 
 
@@ -228,7 +229,8 @@ def _started(
 ) -> tuple[DockerContainer, str | None]:
     """A container that runs, and why it was given no GPU: those that are not required may be missing."""
     with engine_words(), _mounting(engine):
-        container = _created(engine, image, options, interpreter)
+        with uninterrupted():
+            container = _created(engine, image, options, interpreter)
         try:
             container.start()
         except BaseException as error:
@@ -304,20 +306,14 @@ def _mounting(engine: Engine) -> Iterator[None]:
         raise
 
 
-def remove_abandoned(engine: Engine, needed: str | None = None) -> None:
-    """Removes what killed runs of ours on this machine left: containers, and their images that got no tag.
-
-    `needed` is the image that is kept: a killed run may have built the very one that is wanted now.
-    """
+def remove_abandoned(engine: Engine) -> None:
+    """Removes the containers that killed runs of ours on this machine left."""
     with engine_words():
         for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
             machine, _, process = str(container.labels.get(OWNER_LABEL, "")).rpartition(":")
             if machine == socket.gethostname() and not _alive(process):
-                with contextlib.suppress(docker.errors.APIError, UnavailableError):
-                    image = str(container.attrs["Image"])
+                with contextlib.suppress(docker.errors.APIError):
                     container.remove(force=True, v=True)
-                    if image != needed:
-                        engine.remove_image(image)
 
 
 def end_work(engine: Engine) -> None:

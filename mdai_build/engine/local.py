@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from mdai_build.engine.gpus import GpuRequest, no_gpu_here
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Location, Problem, UnavailableError, UsageError
+from mdai_build.scratch import scratch_folder
 
 _ADDRESS = re.compile(r"\blistening\b.*?(\d+\.\d+\.\d+\.\d+:\d+)")
 _LISTEN_SECONDS = 30
@@ -174,8 +174,8 @@ def install_server_packages(python: LocalPython, pins: Path, store: Path) -> Pat
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
             return folder
-        half = Path(tempfile.mkdtemp(prefix=f"{pins.stem}-", dir=store))
-        try:
+        with scratch_folder(store) as scratch:
+            half = scratch / folder.name
             answer = run_quietly(
                 [
                     *(uv.find_uv_bin(), "pip", "install", "--quiet", "--python", python.path),
@@ -194,8 +194,6 @@ def install_server_packages(python: LocalPython, pins: Path, store: Path) -> Pat
                     )
                 )
             half.rename(folder)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
     return folder
 
 
@@ -224,20 +222,20 @@ def local_server(
         raise UnavailableError(_no_gpu(missing))
     visible = "" if gpus is None else gpus.visible_devices
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MDAI_")}
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:
-        lay_out(Path(folder))
+    with scratch_folder() as folder:
+        lay_out(folder)
         variables = {
             **inherited,
             **environment,
             "PYTHONUNBUFFERED": "1",
             "MDAI_HOST": "127.0.0.1",
             "MDAI_PORT": str(port),
-            "MDAI_MODEL_ROOT": str(Path(folder, "lib")),
+            "MDAI_MODEL_ROOT": str(folder / "lib"),
             "MDAI_SERVER_PACKAGES": str(packages),
             **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}),
         }
         command = [python.path, "-I", "-S", str(runtime / "__main__.py")]
-        with started(command, Environment(variables), Path(folder)) as process:
+        with started(command, Environment(variables), folder) as process:
             server = LocalServer(process, echo, command, Environment(variables), missing)
             try:
                 server.wait_for_address()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from mdai_build.engine.process import Environment, run_quietly
 from mdai_build.errors import Location, Problem, UsageError
 from mdai_build.logins import Login, netrc_text, read_netrc
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 
@@ -49,8 +49,8 @@ def _temporary(name: str, text: str) -> Iterator[Path | None]:
     if not text:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:  # mode 0700
-        file = Path(folder, name)
+    with scratch_folder() as folder:
+        file = folder / name
         file.touch(mode=0o600, exist_ok=False)
         file.write_text(text, encoding="utf-8")
         yield file

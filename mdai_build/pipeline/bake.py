@@ -29,8 +29,10 @@ from mdai_build.pipeline.build import (
     built_before,
     finish,
     image_request,
+    keep_tag,
     normalise_tag,
     prepare,
+    unfinished,
 )
 from mdai_build.pipeline.check import CheckedModel
 from mdai_build.pipeline.planning import (
@@ -42,7 +44,7 @@ from mdai_build.pipeline.planning import (
     with_resolved,
 )
 from mdai_build.pipeline.serve import Tell
-from mdai_build.plan import CONTENT_LABEL, BuildPlan
+from mdai_build.plan import BuildPlan
 from mdai_build.report.values import BakeReport, ModelReport
 from mdai_build.settings import Settings
 
@@ -211,21 +213,18 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
     for model in models:
         with model.step():
             assert model.checked and model.planned
-            model.prepared = prepare(
-                engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder
-            )
-            model.built = model.prepared.unchanged
-            model.unchanged = model.built is not None
+            prepared = prepare(engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder)
+            keep_tag(engine, prepared, options.build)
+            model.prepared = prepared
     jobs = options.jobs or _jobs(engine, settings)
-    try:
+    with unfinished(engine, settings, [model.prepared for model in models if model.prepared]):
+        for model in models:
+            with model.step():
+                there = model.prepared.unchanged if model.prepared else None
+                if there is not None and engine.image(there.image_id) is not None:
+                    model.built, model.unchanged = there, True
         _build(engine, [model for model in models if model.prepared and not model.built], settings, options, jobs, tell)
         _finish(engine, [model for model in models if model.built], settings, options, jobs, tell)
-    finally:
-        # An engine that is gone was told of already, model by model.
-        with contextlib.suppress(MdaiBuildError):
-            for model in models:
-                if model.prepared and (image := engine.image_labelled(CONTENT_LABEL, model.prepared.digest)):
-                    engine.remove_image(image.id)
 
 
 def _jobs(engine: Engine, settings: Settings) -> int:

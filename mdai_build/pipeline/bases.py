@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from mdai_build.pipeline.planning import ensure_parents, parent_labels, request_
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import BuildPlan
 from mdai_build.report.values import BaseReport, BaseState
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def build_base(engine: Engine, plan: BuildPlan, settings: Settings, no_cache: bo
 
     parent = ensure_parents(engine, plan, tell)[0]
     zstd = settings.base_registry is not None and engine.has_containerd_store()
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder, secrets_of(settings) as secrets:
-        context = Path(folder, "context")
+    with scratch_folder() as folder, secrets_of(settings) as secrets:
+        context = folder / "context"
         write_context(plan, None, context, render=render_base_dockerfile)
         for (target, words), name in zip(_STAGES, _names(plan), strict=True):
             exact = f"{LOCAL_REPOSITORY}:{name.exact(parent.content)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from mdai_build.bases import INLINE, USED_LABEL
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
+from mdai_build.interrupts import uninterrupted
 from mdai_build.pipeline.bases import Finder, Found, use
 from mdai_build.pipeline.check import CheckedModel, overrides
 from mdai_build.pipeline.install import next_attempt
@@ -34,6 +36,7 @@ from mdai_build.pipeline.planning import (
 from mdai_build.pipeline.provenance import record_provenance, signing_key, wants_provenance
 from mdai_build.pipeline.reproduce import normalised, parent_identity, without_settings
 from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
+from mdai_build.pipeline.store import UNFINISHED
 from mdai_build.plan import (
     CONTENT_LABEL,
     LABEL_PREFIX,
@@ -68,6 +71,8 @@ class BuildOptions:
     tag: str | None = None
     """The image's tag; default: `mdai-build/NAME:latest`."""
     test: bool = True
+    tag_untested: bool = False
+    """Whether an image that was not tested takes a tag from another one."""
     no_cache: bool = False
     """Whether to build every step anew, even where nothing changed."""
     push: bool = False
@@ -121,8 +126,11 @@ def build_model(
         unpacked, plan = plan_model(checked, settings, tell)
         planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
-        built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
-    report = finish(engine, model, built, settings, options, tell, on_check, planned)
+        keep_tag(engine, model, options)
+    with unfinished(engine, settings, [model]):
+        with warnings_of(checked):
+            built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
+        report = finish(engine, model, built, settings, options, tell, on_check, planned)
     if report.image is not None and wants_provenance(settings, options):
         with warnings_of(checked):
             record_provenance(engine, model, report, settings, options, started, tell)
@@ -189,6 +197,14 @@ def prepare(
     return model
 
 
+def unfinished(engine: Engine, settings: Settings, models: Iterable[Prepared]) -> AbstractContextManager[None]:
+    """Removes the images of these models that got no tag while it was entered, whatever ends the block or the run."""
+    from mdai_build.engine import unfinished_images
+
+    place = settings.cache_folder / UNFINISHED
+    return unfinished_images(engine, place, CONTENT_LABEL, [model.digest for model in models])
+
+
 def ensure_image(
     engine: Engine, model: Prepared, settings: Settings, no_cache: bool, tell: Tell
 ) -> tuple[BuildResult, tuple[Problem, ...]]:
@@ -199,7 +215,8 @@ def ensure_image(
     Raises:
         MdaiBuildError: a step failed.
     """
-    if model.unchanged is None:
+    # Another run of this bundle may have removed it meanwhile.
+    if model.unchanged is None or engine.image(model.unchanged.image_id) is None:
         return build_prepared(engine, model, settings, no_cache, tell)
     tell("nothing changed: the image is there already")
     return model.unchanged, ()
@@ -301,7 +318,7 @@ def finish(
     on_check: Callable[[Check], None],
     planned: PlanMaker | None = None,
 ) -> BuildReport:
-    """Tests a built image and moves the tag to it if it passed, and pushes it; one that did not pass is removed.
+    """Tests a built image and moves the tag to it if it passed, and pushes it. See `unfinished` for one that did not.
 
     Raises:
         UnavailableError: it passed, and could not be pushed.
@@ -311,21 +328,15 @@ def finish(
 
     begun = time.monotonic()
     outcome: Outcome | None = None
-    kept = False
     name = model.checked.bundle.name
-    try:
-        facts = engine.image(built.image_id)
-        if options.test:
-            tell("starting the image for the smoke test")
-            outcome = smoke_test(
-                engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned
-            )
-        if outcome is None or outcome.smoke.passed:
-            _move_tag(engine, built.image_id, model.tag)
-            kept = True
-    finally:
-        if not kept:
-            engine.remove_image(built.image_id)
+    facts = engine.image(built.image_id)
+    if options.test:
+        tell("starting the image for the smoke test")
+        outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned)
+    kept = outcome is None or outcome.smoke.passed
+    keep_tag(engine, model, options)  # another run may have moved it meanwhile
+    if kept:
+        _move_tag(engine, built.image_id, model.tag)
     pushed = None
     if kept and options.push:
         tell(f"pushing {model.tag}")
@@ -350,12 +361,31 @@ def finish(
     )
 
 
+def keep_tag(engine: Engine, model: Prepared, options: BuildOptions) -> None:
+    """Sees to it that an image that is not tested takes no tag from another one, unless that was asked for.
+
+    Raises:
+        UsageError: it would.
+    """
+    before = None if options.test or options.tag_untested else engine.image(model.tag)
+    if before is not None and before.labels.get(CONTENT_LABEL) != model.digest:
+        raise UsageError(
+            Problem(
+                code="usage.tag-untested",
+                what=f"{model.tag} is another image already, and one that is not tested may not take its place",
+                where=Location("option --no-test"),
+                next_step="leave out --no-test; or give a new --tag; or, to move the tag all the same, --tag-untested",
+            )
+        )
+
+
 def _move_tag(engine: Engine, image_id: str, tag: str) -> None:
     before = engine.image(tag)
-    engine.tag(image_id, tag)
-    if before is not None and before.id != image_id and f"{LABEL_PREFIX}version" in before.labels:
-        with contextlib.suppress(MdaiBuildError):  # a container may still run it
-            engine.remove_image(before.id)
+    with uninterrupted():
+        engine.tag(image_id, tag)
+        if before is not None and before.id != image_id and f"{LABEL_PREFIX}version" in before.labels:
+            with contextlib.suppress(MdaiBuildError):  # a container may still run it
+                engine.remove_image(before.id)
 
 
 def normalise_tag(tag: str, option: str = "--tag") -> str:

@@ -20,12 +20,14 @@ from mdai_build.bundle import Keep, forget_bundles
 from mdai_build.context import forget_contexts
 from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.matrix import support_matrix
-from mdai_build.pipeline.store import BUNDLES, kept
+from mdai_build.pipeline.store import BUNDLES, UNFINISHED, kept
 from mdai_build.plan import LABEL_PREFIX
+from mdai_build.scratch import abandoned_folders
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
     from mdai_build.documents import CleanDocument
+    from mdai_build.engine import Engine
 
 Outcome = Literal["removed", "would remove", "nothing", "in use", "kept", "not reached"]
 
@@ -33,8 +35,6 @@ _CONTEXTS = ("contexts", "wheels-folder", "lock")
 _DAY = 24 * 3600
 _IMAGE_SECONDS = 3600
 """A younger image without a tag may be one that is tested just now."""
-_TEMPORARY_SECONDS = 2 * _DAY
-"""A temporary folder of ours that is older than this belongs to no run that is going on."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,9 @@ class _Cleaning:
     def temporary(self) -> None:
         """Folders that killed runs left in the system's temporary folder."""
         folder = Path(tempfile.gettempdir())
-        found = []
-        for entry in folder.glob("mdai-build-*"):
-            with contextlib.suppress(OSError):
-                status = entry.lstat()
-                if status.st_uid == os.getuid() and time.time() - _last_change(entry) > _TEMPORARY_SECONDS:
-                    found.append(entry)
-        before = sum(_size(entry) for entry in found)
-        self._told("left by killed runs", folder / "mdai-build-*", before, sum(self._remove(entry) for entry in found))
+        sizes = [(_size(entry), self._remove(entry)) for entry in abandoned_folders(folder)]
+        before, removed = (sum(part) for part in zip(*sizes, strict=True)) if sizes else (0, 0)
+        self._told("left by killed runs", folder, before, removed)
 
     def images(self) -> None:
         """Images without a tag that are ours; with everything, the parent that was made here too."""
@@ -195,6 +190,7 @@ class _Cleaning:
         try:
             if not self._dry_run:
                 remove_abandoned(engine)
+                self._unfinished(engine)
             left = untagged_images(engine, f"{LABEL_PREFIX}version", _IMAGE_SECONDS)
             removed = [image for image in left if self._image(partial(engine.remove_image, image.id))]
             note = f"{len(left)} without a name; layers that others share stay" if left else ""
@@ -209,6 +205,15 @@ class _Cleaning:
                 self._told("parent images", place, sum(p.bytes for p in parents), sum(p.bytes for p in gone), note)
         except MdaiBuildError as failure:
             self.problems += failure.problems
+
+    def _unfinished(self, engine: Engine) -> None:
+        from mdai_build.engine import remove_unfinished
+
+        place = self._settings.cache_folder / UNFINISHED
+        try:
+            remove_unfinished(engine, place)
+        except OSError as error:
+            self._cannot(place, error)
 
     def _image(self, remove: Callable[[], None]) -> bool:
         if not self._dry_run:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from mdai_build.bundle import SMOKE_FILE
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
-from mdai_build.pipeline.build import BuildOptions, ensure_image, normalise_tag, prepare
+from mdai_build.pipeline.build import BuildOptions, ensure_image, normalise_tag, prepare, unfinished
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.folder import model_root, reader, stamps
 from mdai_build.pipeline.planning import plan_model
@@ -233,7 +233,6 @@ class _Session:
         unpacked, plan = plan_model(checked, self._settings, self._listener.tell)
         tag = normalise_tag(f"mdai-build/{checked.bundle.name}")
         model = prepare(engine, checked, unpacked, plan, tag, self._settings, BuildOptions(), self._listener.tell)
-        built, self._notes = ensure_image(engine, model, self._settings, False, self._listener.tell)
         options = RunOptions(
             memory=self._settings.memory,
             port=self._port or None,
@@ -241,14 +240,13 @@ class _Session:
             user=reader(self._root),
             gpus=gpu_request(self._settings.gpus, plan.device_type == "gpu"),
         )
-        self._listener.tell("starting the container")
-        try:
+        with unfinished(engine, self._settings, [model]):
+            built, self._notes = ensure_image(engine, model, self._settings, False, self._listener.tell)
+            self._listener.tell("starting the container")
             with running_container(engine, built.image_id, options) as container:
                 if plan.device_type == "gpu" and container.gpu_refused is not None:
                     self._listener.tell(f"the model runs without a GPU: {container.gpu_refused}")
                 yield container
-        finally:
-            engine.remove_image(built.image_id)
 
     # ---- the test ----
 

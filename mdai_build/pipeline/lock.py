@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +43,7 @@ from mdai_build.requirements import (
     stale,
 )
 from mdai_build.requirements.target import MACHINE
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -186,8 +186,7 @@ def _resolve_here(checked: CheckedModel, python: str, settings: Settings, prefer
     command = preflight_command(requirements, python, resolver.uv, Path(sys.executable))
     at = command.index("compile") + 1
     command[at:at] = ["--generate-hashes"]
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         files = preflight_files(
             requirements, python, index_url=settings.index_url, extra_index_urls=settings.extra_index_urls
         )
@@ -230,13 +229,13 @@ def _resolve_in_container(checked: CheckedModel, settings: Settings, prefer: str
         lock_preferences=prefer,
     )
     attempt = Attempt("uv")
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as folder:
+    with scratch_folder() as folder:
         while True:
             attempted = replace(plan, build_requirements=attempt.build_requirements)
             try:
                 build_files(
                     *(engine, checked, attempted, unpacked, settings, tell),
-                    *(render_lock_dockerfile, "lock", Path(folder)),
+                    *(render_lock_dockerfile, "lock", folder),
                     fresh=("resolve",),  # an index and a branch move, though the question stays the same
                 )
                 return Path(folder, "requirements.lock").read_text(encoding="utf-8")

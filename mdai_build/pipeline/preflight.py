@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -41,11 +40,14 @@ from mdai_build.requirements import (
     source_command,
     source_file,
 )
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 REMEMBERED_SECONDS = 24 * 3600
 _KEPT_SECONDS = 60 * 24 * 3600
 """For this long an old answer still tells, where nobody answers, whether wheels suffice."""
+_CLOCK_SECONDS = 60
+"""A file system's clock may be ahead of ours by so much."""
 _MOST_ROUNDS = 25
 """Of looking up again without what uv cannot find, so that all of it is told at once."""
 
@@ -161,8 +163,7 @@ def _ask(question: _Question) -> _Answer:
     resolver = Resolver.find(question.settings)
     if resolver is None:
         return _Answer("", (not_looked_up("uv, which would do so, is not installed"),))
-    with tempfile.TemporaryDirectory(prefix="mdai-build-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         question.lay_out_wheels(folder)
         return _resolve(question, resolver, folder)
 
@@ -238,7 +239,8 @@ def _place(problem: Problem) -> tuple[str, int]:
 
 def _remembered(memory: Path, seconds: float) -> _Answer | None:
     try:
-        if time.time() - memory.stat().st_mtime > seconds:
+        # What is of the future was written before the clock was set back: its age is not known.
+        if not 0 <= time.time() - memory.stat().st_mtime + _CLOCK_SECONDS <= seconds:
             return None
         found = json.loads(memory.read_text(encoding="utf-8"))
         warnings = [
@@ -262,9 +264,9 @@ def _remember(memory: Path, answer: _Answer) -> None:
             "wheels_suffice": answer.wheels_suffice,
         }
         text = json.dumps(content)
-        with tempfile.NamedTemporaryFile("w", dir=memory.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).replace(memory)
+        with scratch_folder(memory.parent) as scratch:
+            (scratch / memory.name).write_text(text, encoding="utf-8")
+            (scratch / memory.name).replace(memory)
 
 
 def _outdated(folder: Path) -> Iterator[Path]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.bases import PARENT_LABEL, RECIPE_LABEL, USED_LABEL
@@ -16,6 +14,7 @@ from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.pipeline.planning import parent_images_of, parent_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import BASE_DIGEST_LABEL, CONTENT_LABEL, PARENT_ID_LABEL, BuildPlan
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ def normal_form(
     from mdai_build.engine import save_image
 
     settings.cache_folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mdai-build-", dir=settings.cache_folder) as folder:
-        scratch = Path(folder)
+    with scratch_folder(settings.cache_folder) as scratch:
         parent = _parent_layers(engine, image_id, plan)
         tell("reading the image")
         save_image(engine, image_id, scratch / "image.tar")

@@ -9,6 +9,8 @@ from mdai_build.settings import Settings
 
 BUNDLES = "bundles"
 """The folder of unpacked bundles in the cache."""
+UNFINISHED = "unfinished"
+"""The folder of notes on images that are being made."""
 
 
 def unpack(bundle: Bundle, settings: Settings, on_progress: Callable[[int, int], None] | None = None) -> UnpackedBundle:

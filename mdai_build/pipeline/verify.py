@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdai_build.errors import Problem, UsageError
-from mdai_build.pipeline.build import BuildOptions, build_prepared, prepare
+from mdai_build.pipeline.build import BuildOptions, build_prepared, prepare, unfinished
 from mdai_build.pipeline.check import CheckedModel
 from mdai_build.pipeline.planning import check_for_build, plan_model, warnings_of
 from mdai_build.pipeline.reproduce import normal_form
@@ -56,8 +56,9 @@ def verify_image(reference: str, model: Path, settings: Settings, tell: Tell) ->
         plan = _with_versions(plan, checked, _components(engine, image.id, labels))
         tag = f"{LABEL_PREFIX.rstrip('.')}/verify"
         prepared = prepare(engine, checked, unpacked, plan, tag, settings, BuildOptions(no_cache=True), tell)
-        built, told = build_prepared(engine, prepared, settings, True, tell)
-    try:
+    with unfinished(engine, settings, [prepared]):
+        with warnings_of(checked):
+            built, told = build_prepared(engine, prepared, settings, True, tell)
         with (
             normal_form(engine, image.id, prepared.plan, settings, tell) as ours,
             normal_form(engine, built.image_id, prepared.plan, settings, tell) as theirs,
@@ -72,8 +73,6 @@ def verify_image(reference: str, model: Path, settings: Settings, tell: Tell) ->
                 (*notes, *(note.what for note in told)),
                 time.monotonic() - begun,
             )
-    finally:
-        engine.remove_image(built.image_id)
 
 
 def _check_ours(reference: str, labels: Mapping[str, str]) -> None:

@@ -7,7 +7,6 @@ import glob
 import os
 import posixpath
 import shutil
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.scratch import scratch_folder
 
 _MOST_ENTRIES = 100_000
 _MOST_UNPACKED = 64 * 1024**3
@@ -145,7 +145,7 @@ def _spellings(root: Path, words: Sequence[str]) -> Iterator[Path]:
 
 def _of_zip(archive: Path, stack: ExitStack) -> Iterator[tuple[str, Path]]:
     """The files of an archive under names of ours in a folder of ours: nothing in it says where they go."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdai-build-")))
+    folder = stack.enter_context(scratch_folder())
     room = min(_MOST_UNPACKED, int(shutil.disk_usage(folder).free * 0.8))
     try:
         with zipfile.ZipFile(archive) as content:

@@ -88,7 +88,7 @@ def test_a_failure_of_one_stops_no_other(
     assert [found for name in ("unmet", "crashes") for found in state.leftovers(before, name, run.process)] == []
     assert run.left == ()
 
-    again = bake(tmp_path / "second", cache_folder, *models[:2], "--no-test")
+    again = bake(tmp_path / "second", cache_folder, *models[:2], "--tag-untested")
     assert again.exit_code == 0, again
     assert [model["outcome"] for model in json.loads(again.stdout)["models"]] == ["unchanged", "unchanged"]
 
@@ -98,7 +98,7 @@ def test_what_models_share_is_made_once(
 ) -> None:
     once = f"tqdm==4.66.4\ncolorama!=9.{time.time_ns()}\n"
     models = [write_model(tmp_path / name, requirements=once) for name in ("one", "two", "three")]
-    run = bake(tmp_path / "run", cache_folder, *models, "--no-test")
+    run = bake(tmp_path / "run", cache_folder, *models, "--tag-untested")
     assert run.exit_code == 0, run
     # The same step made anew gives another layer. The last one is the model's own code.
     layers = [engine.images.get(f"{PREFIX}{model.name}").attrs["RootFS"]["Layers"] for model in models]

@@ -67,7 +67,7 @@ class Machine:
     def build(self, model: Path, *words: str, **variables: str) -> dict[str, Any]:
         """Of a model that no image is there for."""
         (model / ".mdai/mdai_deploy.py").write_text(f"{DEPLOY}# {time.time_ns()}\n")
-        run = self.run("build", str(model), "--tag", TAG, "--no-test", *words, **variables)
+        run = self.run("build", str(model), "--tag", TAG, "--tag-untested", *words, **variables)
         assert run.exit_code == 0, run
         told: dict[str, Any] = json.loads(run.stdout)
         return told
@@ -153,7 +153,7 @@ def test_many_at_once_start_from_one_too(
         (folder / ".mdai/requirements.txt").write_text("")
         (folder / ".mdai/mdai_deploy.py").write_text(f"{DEPLOY}# {time.time_ns()}\n")
         models.append(str(folder))
-    run = machine.run("bake", *models, "--no-test", "--offline", "--tag-prefix", "mdai-build-test/base-")
+    run = machine.run("bake", *models, "--tag-untested", "--offline", "--tag-prefix", "mdai-build-test/base-")
     assert run.exit_code == 0, run
     told = json.loads(run.stdout)
     assert all(each["build"]["base"]["reference"].startswith("mdai-build/base:py38-cpu-") for each in told["models"])

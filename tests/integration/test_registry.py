@@ -67,7 +67,7 @@ def test_a_cache_and_an_image_pass_from_one_engine_to_another(
     subprocess.run(["docker", "rmi", "--force", tag], env=there, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(prune, env=there, check=True, stdout=subprocess.DEVNULL)
     (model / ".mdai/mdai_deploy.py").write_text(f"{GOOD}# changed at {time.time_ns()}\n")
-    words = ("--tag", tag, "--push", "--cache-from", cache, "--no-test")
+    words = ("--tag", tag, "--push", "--cache-from", cache, "--tag-untested")
     second = build(tmp_path / "2", cache_folder, other_engine, model, *words)
     assert second.exit_code == 0, second
     told = json.loads(second.stdout)
@@ -91,7 +91,7 @@ def test_a_registry_that_does_not_answer(
     model: Path, engine: docker.DockerClient, cache_folder: Path, tmp_path: Path
 ) -> None:
     tag = "127.0.0.1:9/mdai-build-test/unpushed:latest"
-    run = build(tmp_path / "1", cache_folder, {}, model, "--tag", tag, "--push", "--no-test")
+    run = build(tmp_path / "1", cache_folder, {}, model, "--tag", tag, "--push", "--tag-untested")
     problem = json.loads(run.stdout)["problems"][0]
     assert (run.exit_code, problem["code"]) == (5, "engine.not-pushed"), run
     assert "connection refused" in problem["details"] and tag in problem["what"]
@@ -106,7 +106,7 @@ def test_an_engine_that_cannot_write_a_cache_says_so(
     found.client.close()
     if with_containerd:
         pytest.fail("the engine in use is on the containerd image store; this needs one that is not")
-    run = build(tmp_path / "1", cache_folder, {}, model, "--no-test", "--cache-to", f"{registry}/cache/none")
+    run = build(tmp_path / "1", cache_folder, {}, model, "--tag-untested", "--cache-to", f"{registry}/cache/none")
     problem = json.loads(run.stdout)["problems"][0]
     assert (run.exit_code, problem["code"]) == (5, "engine.no-cache-export"), run
     assert "containerd" in problem["expected"]

@@ -68,13 +68,13 @@ def test_one_digest_on_both_image_stores(
     place = tmp_path / "statement.json"
     try:
         first = run(tmp_path / "1", signing, "build", folder, *build, "--push", "--provenance", place)
-        second = run(tmp_path / "2", other_engine, "build", archive, *build, "--no-test")
+        second = run(tmp_path / "2", other_engine, "build", archive, *build, "--tag-untested")
         told = json.loads(first.stdout)
         digest = told["image"]["digest"]
         assert digest == json.loads(second.stdout)["image"]["digest"]
         assert "PRIVATE KEY" not in first.stdout + first.stderr + place.read_text()
 
-        again = run(tmp_path / "3", {}, "build", folder, *build, "--no-test")
+        again = run(tmp_path / "3", {}, "build", folder, *build, "--tag-untested")
         assert json.loads(again.stdout)["stages"] == [] and json.loads(again.stdout)["image"]["id"] == digest
 
         # From the registry, and from the file.

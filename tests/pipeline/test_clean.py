@@ -13,6 +13,7 @@ from mdai_build.bundle import read_bundle
 from mdai_build.context import context_folder
 from mdai_build.pipeline.clean import CleanReport, clean
 from mdai_build.pipeline.store import unpack
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 DAY = 24 * 3600
@@ -85,15 +86,14 @@ def test_nothing_is_taken_from_a_build_that_is_going_on(settings: Settings, arch
     assert not context.exists()
 
 
-def test_what_killed_runs_left_behind_goes_when_it_is_old(settings: Settings, tmp_path: Path) -> None:
-    for name, days in (("mdai-build-old", 5), ("mdai-build-new", 0.5), ("other", 5)):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "file").write_text("x")
-        for path in (folder / "file", folder):
-            os.utime(path, (time.time() - days * DAY,) * 2)
-    clean(settings, everything=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"mdai-build-new", "other"}
+def test_what_killed_runs_left_behind_goes(settings: Settings, tmp_path: Path) -> None:
+    with scratch_folder() as used:
+        for name in ("mdai-build-run-abcdefgh", "mdai-build-checkout"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "file").write_text("x" * 1000)
+        assert clean(settings, dry_run=True).bytes_removed == 1000
+        assert clean(settings).bytes_removed == 1000
+        assert {path.name for path in tmp_path.iterdir()} == {"mdai-build-checkout", used.name}
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may remove everything")

@@ -1,0 +1,83 @@
+"""Folders for what one run needs for a moment. They are gone afterwards, and those of a killed run with the next one.
+
+Each is locked by its process for as long as it is needed; the system frees the lock when the process ends, however it
+ends. So what is there and is not locked belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = "mdai-build-run-"
+_NOT_LOCKED_YET = "new-"
+_NAME = re.compile(rf"(?P<new>{_NOT_LOCKED_YET})?(?:{_PREFIX})[a-z0-9_]{{8}}")
+_MAKING_SECONDS = 3600
+
+
+@contextmanager
+def scratch_folder(place: Path | None = None) -> Iterator[Path]:
+    """A new folder in `place`, which exists; default: in the folder for temporary files. Only its owner can read it.
+
+    What killed runs left there is removed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    place = place or Path(tempfile.gettempdir())
+    _remove_abandoned(place)
+    folder = Path(tempfile.mkdtemp(prefix=_NOT_LOCKED_YET + _PREFIX, dir=place))
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Under this name others look at its lock.
+        folder = folder.rename(folder.with_name(folder.name.removeprefix(_NOT_LOCKED_YET)))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+        # A builder may outlive its killed run for a moment, and have written into a folder that was being removed.
+        _remove_abandoned(place)
+
+
+def _remove_abandoned(place: Path) -> None:
+    for folder in abandoned_folders(place):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned_folders(place: Path) -> Iterator[Path]:
+    """The scratch folders in `place` whose runs have ended; each is locked while it is looked at."""
+    with contextlib.suppress(OSError):
+        for entry in sorted(place.iterdir()):
+            found = _NAME.fullmatch(entry.name)
+            if found is None or (found["new"] and time.time() - entry.lstat().st_mtime < _MAKING_SECONDS):
+                continue
+            with contextlib.suppress(OSError):
+                handle = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(handle).st_uid == os.getuid():
+                        yield entry
+                finally:
+                    os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of that name, which is made if it is missing.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
