@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from mdai_build import __version__
 from mdai_build.bundle import UnpackedBundle
-from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, name_last_stage
+from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, final_image, name_last_stage
 from mdai_build.errors import Location, Problem, RequirementsError, UsageError
 from mdai_build.matrix import Platform
 from mdai_build.parents import Parent
@@ -208,6 +208,7 @@ def make_plan(
     author_dockerfile = None
     if parent.kind == "custom":
         author_dockerfile = name_last_stage(bundle.read_text(AUTHOR_DOCKERFILE), parent.reference)
+    stands_on = final_image(author_dockerfile, settings.platform) if author_dockerfile else parent.reference
     return BuildPlan(
         name=bundle.name,
         parent=dataclasses.replace(parent, warnings=()),
@@ -236,7 +237,7 @@ def make_plan(
         secret_proxies=settings.secret_proxies,
         wheels=settings.wheels is not None,
         ca_bundle=ca_bundle,
-        labels=_labels(unpacked, config, parent),
+        labels=_labels(unpacked, config, parent, stands_on),
         platform=settings.platform,
     )
 
@@ -321,10 +322,12 @@ def _by_name(line: Requirement) -> Requirement:
     return dataclasses.replace(line, kind="index", specifier="", hashes=(), text=f"{line.name}{extras}{marker}")
 
 
-def _labels(unpacked: UnpackedBundle, config: ModelConfig, parent: Parent) -> tuple[tuple[str, str], ...]:
+def _labels(
+    unpacked: UnpackedBundle, config: ModelConfig, parent: Parent, stands_on: str | None
+) -> tuple[tuple[str, str], ...]:
     values = {
         "org.opencontainers.image.title": unpacked.bundle.name,
-        "org.opencontainers.image.base.name": parent.reference if parent.kind != "custom" else "",
+        "org.opencontainers.image.base.name": stands_on or "",
         LABEL_PREFIX + "version": __version__,
         TEMPLATES_LABEL: f"sha256:{resources_digest()}",
         LABEL_PREFIX + "bundle.digest": unpacked.digest,

@@ -1,7 +1,7 @@
 """The text of config.yaml in, a `ModelConfig` out, or every problem at once with its line."""
 
 from mdai_build.config.against_bundle import check_config_against_bundle
-from mdai_build.config.author_dockerfile import AUTHOR_DOCKERFILE, name_last_stage, parent_images
+from mdai_build.config.author_dockerfile import AUTHOR_DOCKERFILE, final_image, name_last_stage, parent_images
 from mdai_build.config.model import ModelConfig, ParsedConfig
 from mdai_build.config.parse import parse_config
 
@@ -10,6 +10,7 @@ __all__ = [
     "ModelConfig",
     "ParsedConfig",
     "check_config_against_bundle",
+    "final_image",
     "name_last_stage",
     "parent_images",
     "parse_config",

@@ -1,17 +1,19 @@
 """The author's own Dockerfile, which comes before ours: its stages, and where it cannot be followed by ours.
 
 Only as much of the format is read as tells FROM instructions from other text: comments, lines that a backslash
-continues, and here-documents (Dockerfile reference, "Format" and "Here-Documents").
+continues, here-documents, and what ARG instructions give FROM (Dockerfile reference, "Format", "Here-Documents" and
+"Understand how ARG and FROM interact").
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mdai_build.bundle import shown
 from mdai_build.errors import BundleError, Location, Problem
+from mdai_build.matrix import Platform
 
 AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
 OUR_STAGES = frozenset(
@@ -19,10 +21,17 @@ OUR_STAGES = frozenset(
     | {"requirements", "lock", "resolve", "collect", "wheels-folder", "micromamba", "mdai-base", "mdai-base-server"}
 )
 """Names of the stages in templates/. Of two stages with one name, `--from=NAME` means the later one: ours."""
+_DEEPEST = 4
+"""So many `${A:-${B}}` within each other are followed."""
 
 # A word of its own, as BuildKit has it: `$((1<<3))` begins no here-document.
 _HEREDOC = re.compile(r"""(?<!\S)\d*<<(?P<dash>-?)(?P<quote>["']?)(?P<end>[^\s<"']+)(?P=quote)(?!\S)""")
 _CONTINUED = re.compile(r"\\[ \t]*$")
+_DIRECTIVE = re.compile(r"#\s*(?P<name>\w+)\s*=\s*(?P<value>\S*)\s*")
+# A frontend that knows no more than the one in BuildKit.
+_PLAIN_SYNTAX = re.compile(r"(?:docker\.io/)?docker/dockerfile:[\d.]+(?:@\S+)?")
+_ASSIGNED = re.compile(r"""(?<!\S)(?P<name>\w+)=(?P<value>"[^"]*"|'[^']*'|[^\s"']*)""")
+_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::?(?P<how>[-+])(?P<word>[^{}]*))?\}|(?P<bare>\w+))")
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class AuthorStage:
     """A FROM instruction."""
 
     image: str
-    """The image or the earlier stage that it names, as it is written."""
+    """The image or the earlier stage that it names; an ARG in it has its default."""
     name: str | None
     line: int
     """Where it begins, from 1."""
@@ -42,8 +51,20 @@ def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
     """Sees to it that our stages can follow the author's; gives what it seems to lack, or has to no effect.
 
     Raises:
-        BundleError: it has no FROM, or copies from a stage that has a name of ours.
+        BundleError: it has no FROM, continues its lines by another character than ours, names an image by an ARG that
+            has no value, or copies from a stage that has a name of ours.
     """
+    directives = _directives(dockerfile)
+    if directives.get("escape", "\\") != "\\":
+        raise BundleError(
+            Problem(
+                code="config.escape",
+                what=f"the Dockerfile continues its lines by `{shown(directives['escape'])}`; our stages follow it "
+                "in the same file, and do so by a backslash",
+                where=Location(AUTHOR_DOCKERFILE, line=1),
+                next_step="remove the line `# escape=…`, and end continued lines with a backslash",
+            )
+        )
     stages = read_stages(dockerfile)
     if not stages:
         raise BundleError(
@@ -55,6 +76,17 @@ def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
             )
         )
     problems = [
+        Problem(
+            code="config.no-image",
+            what="FROM names an image by an ARG that has no value",
+            where=Location(AUTHOR_DOCKERFILE, stage.line),
+            expected="a default in front of the first FROM, such as: ARG BASE=python:3.10-slim",
+            next_step="give the ARG a default there; mdai-build gives a Dockerfile no build arguments",
+        )
+        for stage in stages
+        if not stage.image
+    ]
+    problems += [
         Problem(
             code="config.stage-name",
             what=f"the stage name `{shown(stage.name)}` is one that mdai-build gives to a stage of its own",
@@ -73,6 +105,15 @@ def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
 
 def _doubts(dockerfile: str, stages: tuple[AuthorStage, ...]) -> Iterator[Problem]:
     """Warnings: what an image holds is known for certain only once it is built."""
+    syntax = _directives(dockerfile).get("syntax")
+    if syntax and not _PLAIN_SYNTAX.fullmatch(syntax):
+        yield Problem(
+            code="config.dockerfile-syntax",
+            what=f"`# syntax={shown(syntax)}` has no effect: the lines become part of a Dockerfile of ours, which "
+            "BuildKit reads by itself",
+            where=Location(AUTHOR_DOCKERFILE, line=1),
+            next_step="remove it, and what only that frontend understands",
+        )
     chain = _chain(stages)
     root = chain[0]
     instructions = list(_chained_instructions(dockerfile, stages, chain))
@@ -158,28 +199,71 @@ def name_last_stage(dockerfile: str, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def parent_images(dockerfile: str) -> tuple[str, ...]:
-    """The images that a Dockerfile's stages start from, apart from its own stages and those that an ARG names."""
+def parent_images(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[str, ...]:
+    """The images that a Dockerfile's stages start from, apart from its own stages."""
     own: set[str] = set()
     images = []
-    for stage in read_stages(dockerfile):
-        if stage.image.lower() not in {*own, "scratch"} and "$" not in stage.image:
+    for stage in read_stages(dockerfile, platform):
+        if stage.image.lower() not in {*own, "scratch"}:
             images.append(stage.image)
         if stage.name:
             own.add(stage.name.lower())
     return tuple(images)
 
 
-def read_stages(dockerfile: str) -> tuple[AuthorStage, ...]:
-    """The FROM instructions of a Dockerfile, in their order."""
-    stages = []
+def final_image(dockerfile: str, platform: Platform = "linux/amd64") -> str | None:
+    """The image that the last stage stands on, by way of the Dockerfile's own stages; None: it begins with none."""
+    image = _chain(read_stages(dockerfile, platform))[0].image
+    return None if image == "scratch" else image
+
+
+def read_stages(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[AuthorStage, ...]:
+    """The FROM instructions of a Dockerfile, in their order; `platform` is the one that is built for."""
+    stages: list[AuthorStage] = []
+    arguments = _given_by_buildkit(platform)
     for line, end, text in _instructions(_lines(dockerfile)):
         word, *rest = text.split()
         operands = [operand for operand in rest if not operand.startswith("--")]
         if word.upper() == "FROM" and operands:
             named = len(operands) == 3 and operands[1].upper() == "AS"
-            stages.append(AuthorStage(operands[0], operands[2] if named else None, line, end))
+            image = _expanded(operands[0].strip("\"'"), arguments)
+            stages.append(AuthorStage(image, operands[2] if named else None, line, end))
+        elif word.upper() == "ARG" and not stages:  # of those within a stage, FROM knows nothing
+            for found in _ASSIGNED.finditer(text.strip()[len(word) :]):
+                arguments[found["name"]] = _expanded(found["value"].strip("\"'"), arguments)
     return tuple(stages)
+
+
+def _given_by_buildkit(platform: Platform) -> dict[str, str]:
+    """Arguments that need no ARG (Dockerfile reference, "Automatic platform ARGs in the global scope")."""
+    system, _, architecture = platform.partition("/")
+    parts = {"PLATFORM": platform, "OS": system, "ARCH": architecture, "VARIANT": ""}
+    return {f"{side}{part}": value for side in ("TARGET", "BUILD") for part, value in parts.items()}
+
+
+def _expanded(text: str, arguments: Mapping[str, str]) -> str:
+    """The text with `$NAME`, `${NAME}`, `${NAME:-word}` and `${NAME:+word}` replaced, from within."""
+
+    def value(found: re.Match[str]) -> str:
+        own = arguments.get(found["braced"] or found["bare"], "")
+        if found["how"] == "+":
+            return found["word"] if own else ""
+        return own or (found["word"] or "")
+
+    for _ in range(_DEEPEST):
+        text = _VARIABLE.sub(value, text)
+    return text
+
+
+def _directives(dockerfile: str) -> dict[str, str]:
+    """What stands in the comments at the top that mean something (Dockerfile reference, "Parser directives")."""
+    found: dict[str, str] = {}
+    for line in _lines(dockerfile):
+        directive = _DIRECTIVE.fullmatch(line)
+        if directive is None or directive["name"].lower() in found:
+            break
+        found[directive["name"].lower()] = directive["value"]
+    return found
 
 
 def _lines(dockerfile: str) -> list[str]:

@@ -25,7 +25,7 @@ from mdai_build.pipeline.planning import (
     emulation_warning,
     ensure_parents,
     first_attempt,
-    parent_labels,
+    labels_of_parent,
     plan_attempt,
     plan_model,
     request_of,
@@ -182,7 +182,7 @@ def prepare(
             digest = content_digest(without_settings(plan), contents)
         else:
             digest = content_digest(plan, [parent.content for parent in parents])
-            labels = parent_labels(parents[0]) if plan.author_dockerfile is None else ()
+            labels = labels_of_parent(plan, parents)
     model = Prepared(checked, unpacked, plan, tag, digest, labels=labels, base=found)
     if options.push and engine.has_containerd_store():
         # It pushes layers as it holds them; the other store always packs them anew, by gzip.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle
-from mdai_build.config import parent_images
+from mdai_build.config import final_image, parent_images
 from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.install import Attempt, explain_no_tools
@@ -131,7 +131,20 @@ def ensure_parents(engine: Engine, plan: BuildPlan, tell: Tell) -> list[ImageFac
 
 def parent_images_of(plan: BuildPlan) -> tuple[str, ...]:
     """The images that a model's image may stand on; more than one only in an author's own Dockerfile."""
-    return tuple(parent_images(plan.author_dockerfile)) if plan.author_dockerfile else (plan.parent.reference,)
+    return parent_images(plan.author_dockerfile, plan.platform) if plan.author_dockerfile else (plan.parent.reference,)
+
+
+def parent_of(plan: BuildPlan) -> str | None:
+    """The image that a model's image stands on; None: an author's own Dockerfile begins with none."""
+    if plan.author_dockerfile is None:
+        return plan.parent.reference
+    return final_image(plan.author_dockerfile, plan.platform)
+
+
+def labels_of_parent(plan: BuildPlan, parents: Sequence[ImageFacts]) -> tuple[tuple[str, str], ...]:
+    """`parent_labels` of the image that a model's image stands on; `parents` are those of `parent_images_of`."""
+    found = dict(zip(parent_images_of(plan), parents, strict=False)).get(parent_of(plan) or "")
+    return parent_labels(found) if found else ()
 
 
 def parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.errors import Location, NotVerifiedError, Problem, UnavailableError, UsageError
-from mdai_build.pipeline.planning import parent_images_of
+from mdai_build.pipeline.planning import parent_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import LABEL_PREFIX, SBOM_FILE
 from mdai_build.settings import Settings
@@ -65,7 +65,7 @@ def record_provenance(
     if image is None:
         return
     tell("stating what the image was built from")
-    parent = parent_images_of(model.plan)[-1]
+    parent = parent_of(model.plan)
     subjects = [(model.tag, image.id)]
     if report.pushed:
         name, _, digest = report.pushed.reference.partition("@")
@@ -79,8 +79,9 @@ def record_provenance(
             bundle_digest=model.unpacked.digest,
             archive_sha256=_archive_digest(model),
             lock=model.checked.requirements.lock,
-            parent_digest=manifest_digest(engine, parent),
-            parent_layers=layers_of(engine, parent),
+            parent=parent,
+            parent_digest=manifest_digest(engine, parent) if parent else None,
+            parent_layers=layers_of(engine, parent) if parent else (),
             sbom=file_of_image(engine, image.id, SBOM_FILE, _MOST_SBOM_BYTES),
             reproducible=settings.reproducible,
             builder=settings.builder_id,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mdai_build.bases import PARENT_LABEL, RECIPE_LABEL, USED_LABEL
 from mdai_build.errors import Location, Problem, UnavailableError
-from mdai_build.pipeline.planning import parent_images_of
+from mdai_build.pipeline.planning import parent_images_of, parent_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import BASE_DIGEST_LABEL, CONTENT_LABEL, PARENT_ID_LABEL, BuildPlan
 from mdai_build.scratch import scratch_folder
@@ -103,6 +103,8 @@ def _parent_layers(engine: Engine, image_id: str, plan: BuildPlan) -> tuple[str,
     """The layers of the parent that an image begins with; of an author's Dockerfile, those of the image it ends on."""
     from mdai_build.engine import layers_of
 
+    if parent_of(plan) is None:
+        return ()
     layers = layers_of(engine, image_id)
     found: tuple[str, ...] = ()
     for parent in parent_images_of(plan):

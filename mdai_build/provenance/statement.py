@@ -32,6 +32,8 @@ class Built:
     """Of the archive's file; None for a folder."""
     lock: str | None
     """The lock's path in the bundle, where one holds."""
+    parent: str | None
+    """The image that it stands on; None: a Dockerfile of the author's own begins with none."""
     parent_digest: str | None
     """Of the parent's manifest; None for one that came from no registry."""
     parent_layers: tuple[str, ...]
@@ -64,7 +66,7 @@ def make_statement(plan: BuildPlan, built: Built) -> bytes:
                     "bundle": plan.name,
                     "python": plan.python,
                     "deviceType": plan.device_type,
-                    "parent": plan.parent.reference,
+                    "parent": built.parent,
                     "lock": built.lock,
                     "reproducible": built.reproducible,
                 },
@@ -75,7 +77,11 @@ def make_statement(plan: BuildPlan, built: Built) -> bytes:
                 },
                 "resolvedDependencies": [
                     {"name": "bundle", "digest": bundle},
-                    {"name": "parent", "uri": plan.parent.reference, **({"digest": parent} if parent else {})},
+                    *(
+                        [{"name": "parent", "uri": built.parent, **({"digest": parent} if parent else {})}]
+                        if built.parent
+                        else []
+                    ),
                     *_packages(built.sbom),
                 ],
             },

@@ -148,6 +148,10 @@ class Management:
         self._library.nvmlSystemGetDriverVersion(text, 80)
         return text.value.decode("ascii", "replace")
 
+    def has_devices(self) -> bool:
+        """Whether there is a device to ask about."""
+        return bool(self._devices)
+
     def sample(self) -> Sample:
         """What is in use now."""
         used = busiest = 0
@@ -160,49 +164,81 @@ class Management:
         return Sample(used, busiest)
 
 
+class Watch:
+    """Samples all devices again and again, and keeps the most of each: from ``begin`` to ``end``, or in a block.
+
+    It may begin anew; what it has seen stays.
+    """
+
+    def __init__(self, management: Management, seconds: float) -> None:
+        self._management = management
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.peak: Sample | None = None
+
+    def begin(self) -> None:
+        """Samples from now on, in a thread."""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(self._over,), name="gpu", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Has a last sample taken, and does not wait for it."""
+        self._over.set()
+
+    def __enter__(self) -> Watch:
+        self.begin()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self, over: threading.Event) -> None:
+        ended = False
+        while not ended:
+            ended = over.wait(self._seconds)
+            now = self._management.sample()
+            with self._lock:
+                peak = self.peak or now
+                self.peak = Sample(max(peak.used_bytes, now.used_bytes), max(peak.utilisation, now.utilisation))
+
+
 class Meter:
     """Watches the devices while the model computes; does nothing where there are none."""
 
     _PERIOD_SECONDS = 0.2
 
     def __init__(self) -> None:
-        self._management: Management | None = None
-        self._lock = threading.Lock()
-        self._over: threading.Event | None = None
+        self._watch: Watch | None = None
         self.before: Sample | None = None
         """Before the model was loaded, or shortly after that began."""
-        self.peak: Sample | None = None
-        """The most of each, while the model predicted."""
         if device_files():
             # Where no other process keeps the driver awake, this takes a second.
             threading.Thread(target=self._open, name="gpu", daemon=True).start()
 
+    @property
+    def peak(self) -> Sample | None:
+        """The most of each, while the model predicted."""
+        return self._watch.peak if self._watch is not None else None
+
     def begin(self) -> None:
         """Samples from now on until ``end``."""
-        if self._management is not None:
-            self._over = threading.Event()
-            threading.Thread(target=self._watch, args=(self._over,), name="gpu", daemon=True).start()
+        if self._watch is not None:
+            self._watch.begin()
 
     def end(self) -> None:
         """Has a last sample taken."""
-        if self._over is not None:
-            self._over.set()
-            self._over = None
+        if self._watch is not None:
+            self._watch.end()
 
     def _open(self) -> None:
         try:
             management = Management()
             self.before = management.sample()
-            self._management = management
+            self._watch = Watch(management, self._PERIOD_SECONDS)
         except (OSError, AttributeError):
             return
-
-    def _watch(self, over: threading.Event) -> None:
-        assert self._management is not None
-        ended = False
-        while not ended:
-            ended = over.wait(self._PERIOD_SECONDS)
-            now = self._management.sample()
-            with self._lock:
-                peak = self.peak or now
-                self.peak = Sample(max(peak.used_bytes, now.used_bytes), max(peak.utilisation, now.utilisation))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import threading
 import time
 from typing import Any, Callable
+
+from . import cuda
 
 _CLEAR_REFS = "/proc/self/clear_refs"
 _STATUS = "/proc/self/status"
 _FORGET_PEAK = "5"
-_GPU_LIBRARY = "libnvidia-ml.so.1"
 _GPU_SECONDS = 0.01
 
 
@@ -44,16 +43,17 @@ class MeasuredSteps(Steps):
 
     def run(self, step: str, action: Callable[..., Any], *arguments: Any) -> Any:
         forgotten = _forget_peak()
-        with _GpuWatch() as gpu:
-            try:
+        gpus = _gpus()
+        watch = cuda.Watch(gpus, _GPU_SECONDS) if gpus is not None else None
+        try:
+            with watch or contextlib.nullcontext():
                 return super().run(step, action, *arguments)
-            finally:
-                peak = _peak()
-                if forgotten and peak:
-                    self.peak_bytes[step] = peak
-                used = gpu.most()
-                if used is not None:
-                    self.gpu_bytes[step] = used
+        finally:
+            peak = _peak()
+            if forgotten and peak:
+                self.peak_bytes[step] = peak
+            if watch is not None and watch.peak is not None:
+                self.gpu_bytes[step] = watch.peak.used_bytes
 
 
 def _forget_peak() -> bool:
@@ -74,79 +74,15 @@ def _peak() -> int:
     return 0
 
 
-class _GpuWatch:
-    """Looks at the GPUs' memory again and again while the block lasts; does nothing where there are none."""
-
-    def __init__(self) -> None:
-        self._read = _gpu_reader()
-        self._most: int | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="gpu", daemon=True)
-
-    def __enter__(self) -> _GpuWatch:
-        if self._read is not None:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._read is not None:
-            self._ended.set()
-            self._thread.join()
-
-    def most(self) -> int | None:
-        """The most bytes seen so far, and now."""
-        if self._read is not None:
-            self._note()
-        return self._most
-
-    def _look(self) -> None:
-        while not self._ended.wait(_GPU_SECONDS):
-            self._note()
-
-    def _note(self) -> None:
-        used = self._read() if self._read is not None else None
-        if used is not None:
-            self._most = max(used, self._most or 0)
+_managements: list[cuda.Management | None] = []
 
 
-class _Memory(ctypes.Structure):
-    """nvmlMemory_t."""
-
-    _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
-
-
-_readers: list[Callable[[], int | None] | None] = []
-
-
-def _gpu_reader() -> Callable[[], int | None] | None:
-    """What tells the bytes in use on all GPUs, or None where there are none; found out once."""
-    if not _readers:
-        reader = None
+def _gpus() -> cuda.Management | None:
+    """What tells of the GPUs, or None where there are none; found out once."""
+    if not _managements:
+        management = None
         # Whatever a driver's library makes ctypes raise, a measurement must not cost the answer.
         with contextlib.suppress(Exception):
-            reader = _nvml()
-        _readers.append(reader)
-    return _readers[0]
-
-
-def _nvml() -> Callable[[], int | None] | None:
-    nvml = ctypes.CDLL(_GPU_LIBRARY)
-    count = ctypes.c_uint()
-    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) or not count.value:
-        return None
-    handles = []
-    for index in range(count.value):
-        handle = ctypes.c_void_p()
-        if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) == 0:
-            handles.append(handle)
-
-    def read() -> int | None:
-        total = 0
-        for handle in handles:
-            memory = _Memory()
-            if nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)):
-                return None
-            total += memory.used
-        return total
-
-    return read if handles else None
+            management = cuda.Management()
+        _managements.append(management if management is not None and management.has_devices() else None)
+    return _managements[0]

@@ -10,6 +10,7 @@ import pytest
 from mdai_build.config.author_dockerfile import (
     OUR_STAGES,
     check_author_dockerfile,
+    final_image,
     name_last_stage,
     parent_images,
     read_stages,
@@ -47,7 +48,49 @@ def test_the_last_stage_gets_the_name(written: str, named: str) -> None:
 
 def test_images_are_those_that_are_known_before_the_build() -> None:
     dockerfile = "ARG BASE=a\nFROM ${BASE} AS One\nFROM one\nFROM scratch\nFROM --platform=$BUILDPLATFORM b:1 AS two\n"
-    assert parent_images(dockerfile) == ("b:1",)
+    assert parent_images(dockerfile) == ("a", "b:1")
+
+
+@pytest.mark.parametrize(
+    ("written", "image"),
+    [
+        (
+            'ARG REGISTRY=r.example TAG="3.10"\nARG BASE=$REGISTRY/python:${TAG}-slim\nFROM $BASE\n',
+            "r.example/python:3.10-slim",
+        ),
+        ("ARG TAG\nFROM python:${TAG:-3.10}\n", "python:3.10"),
+        ("ARG A=\nARG B=b\nFROM ${A:-${B:-c}}${A:+x}${B:+-slim}\n", "b-slim"),
+        ("FROM base-$TARGETARCH\n", "base-arm64"),
+        ("FROM a AS one\nARG X=b\nFROM c$X\n", "c"),
+        ("ARG A='x' \\\n  B=y\nFROM \"$A$B\"\n", "xy"),
+    ],
+)
+def test_an_image_that_an_argument_names_is_known(written: str, image: str) -> None:
+    assert parent_images(written, "linux/arm64")[-1] == image
+
+
+@pytest.mark.parametrize(
+    ("written", "image"),
+    [
+        ("ARG B=b\nFROM $B AS one\nFROM x AS two\nFROM One AS three\nCOPY --from=two /x /x\n", "b"),
+        ("FROM x AS one\nFROM scratch\nCOPY --from=one / /\n", None),
+    ],
+)
+def test_what_the_last_stage_stands_on(written: str, image: str | None) -> None:
+    assert final_image(name_last_stage(written, "p")) == image
+
+
+def test_an_argument_without_a_value_names_no_image() -> None:
+    with pytest.raises(BundleError, match="ARG that has no value") as failure:
+        check_author_dockerfile("ARG BASE\nFROM a\nFROM $BASE\n")
+    assert [problem.where and problem.where.line for problem in failure.value.problems] == [3]
+
+
+def test_lines_that_end_otherwise_than_ours_are_refused() -> None:
+    with pytest.raises(BundleError, match="continues its lines by ```"):
+        check_author_dockerfile("# syntax=docker/dockerfile:1\n# ESCAPE = `\nFROM a\n")
+    check_author_dockerfile("# escape=\\\nFROM a\n")
+    check_author_dockerfile("# mine\n# escape=`\nFROM a\n")
 
 
 @pytest.mark.parametrize("written", ["", "RUN true\n", "# FROM a\n", "FROM\n"])
@@ -82,6 +125,8 @@ def test_our_names_are_those_of_the_templates() -> None:
         ('FROM python:3.10\nRUN a\nentrypoint ["/start"]\n', "entrypoint", 3),
         ("FROM continuumio/miniconda3\nRUN conda create -n model python=3.8\n", "conda", 2),
         ("FROM continuumio/miniconda3\nCOPY a b\nRUN conda env create -f b\n", "conda", 3),
+        ("ARG BASE=debian:12\nFROM ${BASE}\n", "no-python", 2),
+        ("# syntax=docker/dockerfile:1.7-labs\nFROM a\n", "syntax", 1),
     ],
 )
 def test_what_a_dockerfile_seems_to_lack_is_told_with_its_line(written: str, code: str, line: int) -> None:
@@ -97,7 +142,7 @@ def test_what_a_dockerfile_seems_to_lack_is_told_with_its_line(written: str, cod
         "FROM ubuntu:22.04\nRUN apt-get install -y python3-pip\n",
         'FROM python:3.10-alpine AS mine\nENTRYPOINT ["x"]\nFROM python:3.10\nCOPY --from=mine /x /x\n',
         "FROM continuumio/miniconda3\nRUN conda create -n m python=3.8\nENV A=1 PATH=/opt/conda/envs/m/bin:$PATH\n",
-        "ARG BASE=debian:12\nFROM ${BASE}\n",
+        "# syntax=docker/dockerfile:1.4\nARG BASE=python:3.10\nFROM ${BASE}\n",
     ],
 )
 def test_nothing_is_said_of_a_dockerfile_that_may_well_do(written: str) -> None:

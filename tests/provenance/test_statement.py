@@ -42,6 +42,7 @@ BUILT = Built(
     bundle_digest="sha256:" + "12" * 32,
     archive_sha256="34" * 32,
     lock=".mdai/requirements.lock",
+    parent="registry.example/base-cpu",
     parent_digest="sha256:" + "56" * 32,
     parent_layers=("sha256:" + "78" * 32,),
     sbom=json.dumps(SBOM).encode(),
@@ -80,6 +81,7 @@ def test_it_is_read_again() -> None:
     assert read.parent == "registry.example/base-cpu@sha256:" + "56" * 32
     local = read_statement(make_statement(PLAN, replace(BUILT, parent_digest=None, sbom=None, archive_sha256=None)))
     assert (local.parent, local.packages) == ("registry.example/base-cpu", 0)
+    assert read_statement(make_statement(PLAN, replace(BUILT, parent=None, parent_digest=None))).parent is None
 
 
 @pytest.mark.parametrize("part", ["_type", "subject", "predicate", "predicateType"])

@@ -20,6 +20,7 @@ NVML = """
 #include <unistd.h>
 typedef struct { unsigned long long total, free, used; } memory;
 int nvmlInit_v2(void) { return 0; }
+const char *nvmlErrorString(int code) { return code ? "Unknown" : "Success"; }
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     *handle = (void *)(unsigned long)(index + 1);
@@ -32,6 +33,7 @@ int nvmlDeviceGetMemoryInfo(void *handle, memory *found) {
     found->free = found->total - found->used;
     return 0;
 }
+int nvmlDeviceGetUtilizationRates(void *handle, unsigned *rates) { return 3; /* not supported */ }
 """
 
 

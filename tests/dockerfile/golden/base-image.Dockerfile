@@ -4,7 +4,7 @@ FROM gcr.io/deeplearning-platform-release/base-cpu AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 # For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
 ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
 ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt CURL_CA_BUNDLE=/run/mdai/ca-bundle.crt

@@ -6,10 +6,12 @@ RUN apt-get update
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 SHELL ["/bin/sh", "-c"]
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
+# A parent that has these folders for itself may keep others out.
+RUN for folder in /src /src/lib /workspace; do ! test -d $folder || chmod a+rx $folder; done
 
 # No conda environment here: packages go into the parent's own Python.
 FROM system AS environment
@@ -82,7 +84,7 @@ COPY _mdai/requirements/ /
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=bind,from=requirements,target=/requirements,rw \

@@ -4,7 +4,7 @@ FROM mirror.example/base-cu113 AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 # For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
 ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
 ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt CURL_CA_BUNDLE=/run/mdai/ca-bundle.crt
@@ -122,7 +122,7 @@ COPY _mdai/requirements/ /
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     --mount=type=secret,id=netrc,target=/root/.netrc,mode=0400 \

@@ -4,7 +4,7 @@ FROM gcr.io/deeplearning-platform-release/base-cpu AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # The libraries that opencv-python loads; most parents have them.
@@ -102,7 +102,7 @@ COPY _mdai/requirements/ /
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 ARG PIP_NO_INDEX=1 PIP_FIND_LINKS=/run/mdai/wheels
 RUN --mount=type=bind,from=mdai-wheels,target=/run/mdai/wheels \

@@ -4,10 +4,12 @@ FROM nvcr.io/nvidia/clara-train-sdk:v4.1 AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 SHELL ["/bin/sh", "-c"]
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
+# A parent that has these folders for itself may keep others out.
+RUN for folder in /src /src/lib /workspace; do ! test -d $folder || chmod a+rx $folder; done
 
 # No conda environment here: packages go into the parent's own Python.
 FROM system AS environment
@@ -55,7 +57,7 @@ RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \

@@ -39,7 +39,7 @@ COPY _mdai/requirements/ /
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \

@@ -4,7 +4,7 @@ FROM gcr.io/deeplearning-platform-release/base-cpu AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 # For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
 ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
 ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt CURL_CA_BUNDLE=/run/mdai/ca-bundle.crt
@@ -86,7 +86,7 @@ RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt 
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 RUN --mount=type=bind,source=_mdai/ca-bundle.crt,target=/run/mdai/ca-bundle.crt \
     --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \

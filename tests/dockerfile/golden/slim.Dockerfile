@@ -4,7 +4,7 @@ FROM debian:12-slim AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 SHELL ["/bin/sh", "-c"]
 # For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
 ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
@@ -90,7 +90,7 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 # What is installed, written down; made anew when that changes, not when code or weights do.
 RUN --mount=type=bind,source=_mdai/runtime/mdai_runtime/sbom.py,target=/run/mdai/sbom.py \
     --mount=type=bind,from=server,source=/opt/mdai/packages,target=/run/mdai/server \

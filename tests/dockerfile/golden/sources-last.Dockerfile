@@ -4,7 +4,7 @@ FROM gcr.io/deeplearning-platform-release/base-cpu AS mdai-parent
 
 # What the system must have.
 FROM mdai-parent AS system
-USER root
+USER 0:0
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # The libraries that opencv-python loads; most parents have them.
@@ -96,7 +96,7 @@ COPY _mdai/requirements/ /
 FROM packages AS model
 USER 1000:1000
 WORKDIR /src
-USER root
+USER 0:0
 RUN --mount=type=bind,from=installer,source=/opt/uv,target=/opt/uv \
     --mount=type=bind,source=_mdai/runtime/mdai_runtime/bytecode.py,target=/run/mdai/bytecode.py \
     --mount=type=bind,from=tools,source=/usr,target=/usr,rw \
