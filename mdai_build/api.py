@@ -69,7 +69,7 @@ def build(
         model: a .zip, a .tar.gz or a folder.
         tag: name of the image; default: `mdai-build/NAME:latest`.
         test: whether the image has to pass the smoke test before it gets its tag.
-        tag_untested: whether an image that is not tested takes the tag even from another image.
+        tag_untested: whether an image that is not tested takes the tag even from a tested one.
         no_cache: whether every step is built anew.
         push: whether an image that passed is pushed to the registry that its tag names.
         provenance: a file for the statement of what the image was built from.

@@ -131,8 +131,9 @@ CLOSING = (
     "container carries its run's number. The system frees a lock when its process ends, so the next run knows what "
     "nobody needs any more. `mdai-build clean` looks for the same.",
     "",
-    "A tag moves only to an image that passed its test. With `--no-test` an image takes a tag that is free, and none "
-    "from another image; `--tag-untested` moves it all the same.",
+    "A tag moves only to an image that passed its test. With `--no-test` an image takes a tag that is free, or "
+    "that of an image that was not tested either; where a tested image has it, the new one gets the tag with "
+    "`-untested` behind it. `--tag-untested` moves the tag all the same.",
 )
 
 

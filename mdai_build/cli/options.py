@@ -69,7 +69,7 @@ look_up_option = click.option(
 )
 untested_options = together(
     click.option(
-        "--no-test", is_flag=True, help="Leave out the smoke test. A tag that another image has does not move then."
+        "--no-test", is_flag=True, help="Leave out the smoke test. A tag that a tested image has does not move then."
     ),
     click.option("--tag-untested", is_flag=True, help="Leave out the smoke test, and move the tag all the same."),
 )

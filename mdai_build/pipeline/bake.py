@@ -27,9 +27,9 @@ from mdai_build.pipeline.build import (
     Prepared,
     build_prepared,
     built_before,
+    choose_tag,
     finish,
     image_request,
-    keep_tag,
     normalise_tag,
     prepare,
     unfinished,
@@ -214,7 +214,7 @@ def _bake_planned(engine: Engine, models: list[_Model], settings: Settings, opti
         with model.step():
             assert model.checked and model.planned
             prepared = prepare(engine, model.checked, *model.planned, model.tag, settings, options.build, tell, finder)
-            keep_tag(engine, prepared, options.build)
+            choose_tag(engine, prepared, settings, options.build)  # what cannot be pushed is told before the work
             model.prepared = prepared
     jobs = options.jobs or _jobs(engine, settings)
     with unfinished(engine, settings, [model.prepared for model in models if model.prepared]):
@@ -311,7 +311,11 @@ def _finish(
             report = finish(engine, model.prepared, model.built, settings, options.build, silent, unheard)
             report = replace(report, warnings=(*report.warnings, *model.notes))
             model.report = ModelReport(
-                name=name, path=model.path, tag=model.tag, build=report, unchanged=model.unchanged
+                name=name,
+                path=model.path,
+                tag=report.image.reference if report.image else model.tag,
+                build=report,
+                unchanged=model.unchanged,
             )
             tell(f"{name}: {'good' if report.exit_code == 0 else 'the smoke test failed'}")
 

@@ -37,6 +37,7 @@ from mdai_build.pipeline.provenance import record_provenance, signing_key, wants
 from mdai_build.pipeline.reproduce import normalised, parent_identity, without_settings
 from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.pipeline.store import UNFINISHED
+from mdai_build.pipeline.untested import note_tested, note_untested, refuse_to_push, tag_of_untested
 from mdai_build.plan import (
     CONTENT_LABEL,
     LABEL_PREFIX,
@@ -126,7 +127,7 @@ def build_model(
         unpacked, plan = plan_model(checked, settings, tell)
         planned = plan_ahead(settings, options.trial, unpacked) if options.test else None
         model = prepare(engine, checked, unpacked, plan, tag, settings, options, tell)
-        keep_tag(engine, model, options)
+        choose_tag(engine, model, settings, options)  # what cannot be pushed is told before the work
     with unfinished(engine, settings, [model]):
         with warnings_of(checked):
             built, notes = ensure_image(engine, model, settings, options.no_cache, tell)
@@ -334,24 +335,24 @@ def finish(
         tell("starting the image for the smoke test")
         outcome = smoke_test(engine, built.image_id, settings, options.trial, model.unpacked, name, on_check, planned)
     kept = outcome is None or outcome.smoke.passed
-    keep_tag(engine, model, options)  # another run may have moved it meanwhile
+    tag, told = choose_tag(engine, model, settings, options)
     if kept:
-        _move_tag(engine, built.image_id, model.tag)
+        _give_tag(engine, built.image_id, tag, settings, tested=options.test)
     pushed = None
     if kept and options.push:
-        tell(f"pushing {model.tag}")
+        tell(f"pushing {tag}")
         with warnings_of(model.checked):
-            done = push_image(engine, model.tag, tell)
+            done = push_image(engine, tag, tell)
         pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
     return BuildReport(
-        image=ImageReport(model.tag, built.image_id, facts.size_bytes if facts else 0, built.digest or None)
+        image=ImageReport(tag, built.image_id, facts.size_bytes if facts else 0, built.digest or None)
         if kept
         else None,
         parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),
         stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
         steps=tuple(StepReport(step.name, step.start, step.end, cached=False) for step in built.steps),
         overrides=overrides(model.checked),
-        warnings=model.checked.warnings,
+        warnings=(*model.checked.warnings, *told),
         smoke=outcome.smoke if outcome else None,
         pictures=outcome.pictures if outcome else (),
         seconds_total=time.monotonic() - begun,
@@ -361,27 +362,29 @@ def finish(
     )
 
 
-def keep_tag(engine: Engine, model: Prepared, options: BuildOptions) -> None:
-    """Sees to it that an image that is not tested takes no tag from another one, unless that was asked for.
+def choose_tag(
+    engine: Engine, model: Prepared, settings: Settings, options: BuildOptions
+) -> tuple[str, tuple[Problem, ...]]:
+    """The tag for the image: the one that was asked for, unless the image is not tested and that one is a tested one's.
 
     Raises:
-        UsageError: it would.
+        UsageError: the image is to be pushed, and cannot have the tag.
     """
-    before = None if options.test or options.tag_untested else engine.image(model.tag)
-    if before is not None and before.labels.get(CONTENT_LABEL) != model.digest:
-        raise UsageError(
-            Problem(
-                code="usage.tag-untested",
-                what=f"{model.tag} is another image already, and one that is not tested may not take its place",
-                where=Location("option --no-test"),
-                next_step="leave out --no-test; or give a new --tag; or, to move the tag all the same, --tag-untested",
-            )
-        )
+    if options.test or options.tag_untested:
+        return model.tag, ()
+    tag, told = tag_of_untested(settings, engine.image(model.tag), model.tag, model.digest)
+    if options.push:
+        refuse_to_push(model.tag, tag)
+    return tag, told
 
 
-def _move_tag(engine: Engine, image_id: str, tag: str) -> None:
+def _give_tag(engine: Engine, image_id: str, tag: str, settings: Settings, tested: bool) -> None:
     before = engine.image(tag)
     with uninterrupted():
+        if tested:
+            note_tested(settings, image_id)
+        elif before is None or before.id != image_id:
+            note_untested(settings, image_id)
         engine.tag(image_id, tag)
         if before is not None and before.id != image_id and f"{LABEL_PREFIX}version" in before.labels:
             with contextlib.suppress(MdaiBuildError):  # a container may still run it

@@ -36,18 +36,24 @@ def test_fault(name: str, world: World) -> None:
     assert not wrong, f"{wrong}\n{run}"
 
 
-def test_an_untested_image_takes_no_tag_from_another_one(world: World, engine: docker.DockerClient) -> None:
+def test_an_untested_image_takes_no_tag_from_a_tested_one(world: World, engine: docker.DockerClient) -> None:
+    other = f"{world.tag}-untested"
     world.change()
     assert world.build().exit_code == 0
     good = world.image()
     assert world.build("--no-test").exit_code == 0  # the very same image
     world.change()
     run = world.build("--no-test")
+    assert run.exit_code == 0 and "usage.tag-kept" in run.stdout, run
+    assert world.image() == good and engine.images.get(other).id != good
+    words = ("bake", str(world.model), "--tag-prefix", "mdai-build-faults/", "--no-test", "--json", "--parent", "local")
+    assert world.start(*words).finish().exit_code == 0 and world.image() == good
+    run = world.build("--no-test", "--push")
     assert (run.exit_code, run.code) == (2, "usage.tag-untested")
-    assert world.image() == good and not world.leftovers()
-    baked = world.start(
-        "bake", str(world.model), "--tag-prefix", "mdai-build-faults/", "--no-test", "--json", "--parent", "local"
-    )
-    assert baked.finish().exit_code == 2 and world.image() == good
+    engine.images.remove(other)
     assert world.build("--tag-untested").exit_code == 0
-    assert world.image() != good and not world.leftovers()
+    untested = world.image()
+    assert untested != good and not world.leftovers()
+    world.change()
+    assert world.build("--no-test").exit_code == 0
+    assert world.image() not in (good, untested) and not world.leftovers()
