@@ -15,6 +15,7 @@ from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import BundleError, Location, Problem
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.store import unpack
+from mdai_build.pipeline.untested import note_tested
 from mdai_build.plan import LABEL_PREFIX
 from mdai_build.resources import resource, runtime_folder
 from mdai_build.settings import Settings
@@ -146,7 +147,10 @@ def test_image(image: str, settings: Settings, trial: Trial, on_check: OnCheck) 
     engine = connect(settings.engine_folder)
     facts = require_image(engine, image)
     name = image.replace("/", "-").replace(":", "-")
-    return replace(smoke_test(engine, facts.id, settings, trial, None, name, on_check), target=image)
+    outcome = smoke_test(engine, facts.id, settings, trial, None, name, on_check)
+    if outcome.smoke.passed:
+        note_tested(settings, facts.id)
+    return replace(outcome, target=image)
 
 
 def test_local(path: Path, python: str, settings: Settings, trial: Trial, tell: Tell, on_check: OnCheck) -> Outcome:
