@@ -52,16 +52,26 @@ def check_entry_point(bundle: Bundle, python: str | None = None, device: str | N
     tree = check.parse(python)
     if tree is None:
         return tuple(check.warnings)
-    check.check_class(tree)
+    own = OwnCode(bundle)
+    check.check_class(tree, tuple(_other_models(own)))
     # Where the parent image is not ours, weights may lie in it.
     files = {member.path for member in bundle.members} if python is not None else None
     check.warnings.extend(find_mistakes(tree, check.at_node, files, check.predict, device))
-    for module in OwnCode(bundle).modules():
+    for module in own.modules():
         if module.source.file != ENTRY_POINT:
             check.warnings.extend(mistakes_of_helper(module.tree, module.source.at_node, files))
     if check.errors:
         raise BundleError(check.errors, check.warnings)
     return tuple(check.warnings)
+
+
+def _other_models(own: OwnCode) -> Iterator[tuple[str, str]]:
+    """The modules beside mdai_deploy.py that hold a class with a `predict`, and its name."""
+    for module in own.modules():
+        if module.source.file != ENTRY_POINT:
+            for name, model in _Bound(module.tree.body).classes.items():
+                if METHOD in _Bound(model.body).functions:
+                    yield shown(module.source.file.rpartition("/")[2].removesuffix(".py")), shown(name)
 
 
 def _decode(content: bytes) -> str:
@@ -130,10 +140,14 @@ class _Check:
                 return self.at_node(min(found, key=lambda node: node.lineno))
         return self._source.at(error.lineno, error.offset or None)
 
-    def check_class(self, tree: ast.Module) -> None:
-        """There is an MDAIModel, made without arguments, with a `predict` that takes the data."""
+    def check_class(self, tree: ast.Module, elsewhere: Sequence[tuple[str, str]] = ()) -> None:
+        """There is an MDAIModel, made without arguments, with a `predict` that takes the data.
+
+        `elsewhere` names the modules that are imported, each with a class in it that has a `predict`.
+        """
         bound = _Bound(tree.body)
-        model = bound.classes.get(CLASS) if bound.knows(CLASS) else self._missing_class(bound)
+        self._check_is_class(tree, bound)
+        model = bound.classes.get(CLASS) if bound.knows(CLASS) else self._missing_class(bound, elsewhere)
         # A decorator, a metaclass or a base may bring the methods from elsewhere.
         if model is None or model.decorator_list or model.keywords or not _has_no_base(model):
             return
@@ -149,7 +163,26 @@ class _Check:
         elif not body.knows(METHOD):
             self._missing_method(model, body, bound)
 
-    def _missing_class(self, bound: _Bound) -> ast.ClassDef | None:
+    def _check_is_class(self, tree: ast.Module, bound: _Bound) -> None:
+        """`MDAIModel = Net()` makes an object, which the server cannot make another of."""
+        for node in tree.body:
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+                continue
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            made = node.value.func
+            if CLASS in names and isinstance(made, ast.Name) and made.id in bound.classes:
+                name = shown(made.id)
+                self.errors.append(
+                    Problem(
+                        "bundle.no-model-class",
+                        f"{CLASS} is an object of the class `{name}`, and no class",
+                        self.at_node(node),
+                        f"a class {CLASS}, of which the server makes an object itself",
+                        f"write `{CLASS} = {name}`, without the brackets, or rename `{name}`",
+                    )
+                )
+
+    def _missing_class(self, bound: _Bound, elsewhere: Sequence[tuple[str, str]]) -> ast.ClassDef | None:
         """Tells that there is no MDAIModel; gives the class that may have been meant."""
         near = difflib.get_close_matches(CLASS.lower(), [name.lower() for name in bound.classes], n=1, cutoff=0.5)
         meant = next((model for name, model in bound.classes.items() if name.lower() in near), None)
@@ -157,13 +190,17 @@ class _Check:
             (only,) = bound.classes.values()
             meant = only if METHOD in _Bound(only.body).functions else None
         name = shown(meant.name) if meant else None
+        advice = f"rename `{name}` to `{CLASS}`" if name else f"add one:\n{_SKELETON}"
+        if meant is None and len(elsewhere) == 1:
+            ((module, other),) = elsewhere
+            advice = f"if it is `{other}` of {module}.py, write `from {module} import {other} as {CLASS}`"
         self.errors.append(
             Problem(
                 "bundle.no-model-class",
                 f"there is no class {CLASS}" + (f", but `{name}`" if name else ""),
                 self.at_node(meant) if meant else Location(ENTRY_POINT),
                 f"a class {CLASS} with the methods __init__ and {METHOD}",
-                f"rename `{name}` to `{CLASS}`" if name else f"add one:\n{_SKELETON}",
+                advice,
             )
         )
         return meant
@@ -189,6 +226,18 @@ class _Check:
     def _check_init(self, function: _Function | None) -> None:
         if function is None or function.decorator_list:
             return
+        for node in _within(function):
+            if isinstance(node, ast.Return) and not _is_none(node.value):
+                self.warnings.append(
+                    Problem(
+                        "bundle.init-result",
+                        f"{CLASS}.__init__ returns a value, which Python refuses",
+                        self.at_node(node),
+                        "no `return` in __init__, or one without a value",
+                        "keep what predict needs as self.name = value",
+                    )
+                )
+                break
         required = _required(function.args, given=1)
         if required:
             self.errors.append(
@@ -248,6 +297,10 @@ class _Check:
             values = bound.get(value.id) if isinstance(value, ast.Name) else None
             return isinstance(value, ast.Dict) or (bool(values) and all(isinstance(v, ast.Dict) for v in values or ()))
 
+        def is_packed(value: ast.expr | None) -> bool:
+            values = bound.get(value.id, []) if isinstance(value, ast.Name) else [value]
+            return bool(values) and all(isinstance(v, ast.Call) and _called(v) in ("dumps", "packb") for v in values)
+
         if isinstance(function, ast.AsyncFunctionDef):
             what, advice = "is `async` and returns a coroutine", "remove `async`"
         elif any(isinstance(node, ast.Yield | ast.YieldFrom) for node in inside):
@@ -257,7 +310,7 @@ class _Check:
         for node in returns if what is None else ():
             if is_dict(node.value):
                 what, advice = "returns a dict", "put it into a list: `return [output]`"
-            elif isinstance(node.value, ast.Call) and _called(node.value) in ("dumps", "packb"):
+            elif is_packed(node.value):
                 what, advice = "returns text or bytes", "return the list itself; the server writes it out"
             elif isinstance(node.value, ast.Tuple):
                 what, advice = "returns several values", "return the list of outputs alone"
@@ -327,6 +380,10 @@ def _parse(source: str, version: tuple[int, ...] | None) -> ast.Module:
 
 def _has_no_base(model: ast.ClassDef) -> bool:
     return all(isinstance(base, ast.Name) and base.id == "object" for base in model.bases)
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return node is None or (isinstance(node, ast.Constant) and node.value is None) or isinstance(node, ast.Call)
 
 
 def _required(arguments: ast.arguments, given: int) -> list[str]:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from mdai_build.bundle.names import shown
-from mdai_build.bundle.numpy_values import Buffers, Nodes, NumpyValues
+from mdai_build.bundle.numpy_values import Buffers, Nodes, NumpyValues, bindings
 from mdai_build.bundle.output_values import wrong_data, wrong_values
 from mdai_build.bundle.request_mistakes import RequestMistakes
-from mdai_build.bundle.start_mistakes import relative_paths, start_mistakes
+from mdai_build.bundle.start_mistakes import ends_of_process, relative_paths, start_mistakes
 from mdai_build.errors import Location, Problem
 
 At = Callable[["ast.stmt | ast.expr"], Location]
@@ -84,6 +84,7 @@ def mistakes_of_helper(tree: ast.Module, at: At, files: Collection[str] | None) 
     nodes = tuple(ast.walk(tree))
     yield from _buffers(nodes, Buffers(nodes), at)
     yield from RequestMistakes(nodes, None, at).find()
+    yield from ends_of_process(tree, at, helper=True)
     loads = {
         id(node)
         for call in nodes
@@ -168,6 +169,7 @@ class _Outputs:
         self._at = at
         self._numpy = NumpyValues(nodes)
         self._buffers = buffers
+        self._bound = bindings(nodes)
         # Keys may be added elsewhere: by name, or by what cannot be read.
         self._named = {text for _, text in _strings(nodes)}
         self._grows = any(
@@ -189,11 +191,21 @@ class _Outputs:
             if _is_output(entries):
                 yield from self._output(node, entries)
                 yield from self._casts(entries)
+                entries = self._written_out(entries)
                 yield from wrong_values(entries, self._at)
                 yield from wrong_data(entries.get("data"), self._at)
             elif set(entries) in _DATA:
                 yield from self._casts(entries)
-                yield from wrong_values(entries, self._at)
+                yield from wrong_values(self._written_out(entries), self._at)
+
+    def _written_out(self, entries: dict[str, ast.expr]) -> dict[str, ast.expr]:
+        """The entries with what a name stands for, where it is bound only once."""
+        found = dict(entries)
+        for key, value in entries.items():
+            bound = self._bound.get(value.id, []) if isinstance(value, ast.Name) else []
+            if len(bound) == 1 and bound[0] is not None and not isinstance(bound[0], ast.Dict | ast.DictComp):
+                found[key] = bound[0]
+        return found
 
     def _output(self, node: ast.Dict, entries: dict[str, ast.expr]) -> Iterator[Problem]:
         from mdai_build.runtime.contract import OUTPUT_KEYS, OUTPUT_TYPES

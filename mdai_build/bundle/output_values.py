@@ -67,7 +67,11 @@ def wrong_values(entries: Mapping[str, ast.expr], at: At) -> Iterator[Problem]:
         elif key == "explanations" and found == "dict":
             yield _wrong(key, found, value, at, "a list of dicts", "put it into brackets: [{...}]")
         elif key == "data" and found in ("list", "str"):
-            yield _wrong(key, found, value, at, _DATA_EXPECTED, _DATA_ADVICE["vertices"] if found == "list" else None)
+            yield _wrong(key, found, value, at, _DATA_EXPECTED, _data_advice(value, found))
+        elif key in ("mask", "vertices") and found in ("str", "dict", "int", "float"):
+            yield _wrong(key, found, value, at, _DATA_EXPECTED, _DATA_ADVICE[key])
+        elif key == "vertices" and isinstance(value, ast.List) and _is_list_of_numbers(value):
+            yield _wrong(key, "list of numbers", value, at, _DATA_EXPECTED, _DATA_ADVICE[key])
         elif key == "note" and found in ("int", "float", "list"):
             yield _wrong(key, found, value, at, "a string", "write str(...) around it")
 
@@ -91,6 +95,12 @@ def wrong_data(data: ast.expr | None, at: At) -> Iterator[Problem]:
         _DATA_EXPECTED,
         _DATA_ADVICE[kind] if kind else None,
     )
+
+
+def _data_advice(value: ast.expr, found: str) -> str | None:
+    if isinstance(value, ast.List) and len(value.elts) == 4:
+        return _DATA_ADVICE["box"]
+    return _DATA_ADVICE["vertices"] if found == "list" else None
 
 
 def _wrong(key: str, found: str, value: ast.expr, at: At, expected: str, advice: str | None) -> Problem:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -68,6 +69,12 @@ class RequestMistakes:
             if not isinstance(owner, ast.Name):
                 if isinstance(node, ast.Subscript) and self._is_first_file(owner, data):
                     yield from self._file_key(node)
+                elif isinstance(node, ast.Subscript) and self._is_first_label(owner, data):
+                    yield from self._label_key(node)
+                elif isinstance(node, ast.For) and _is_name(node.iter, data):
+                    yield self._looped_over(node, data)
+                elif isinstance(node, ast.Call):
+                    yield from self._file_as_bytes(node, files)
                 continue
             if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
                 if owner.id == data:
@@ -139,6 +146,8 @@ class RequestMistakes:
             return
         near = difflib.get_close_matches(key.lower(), FILE_KEYS, n=1)
         advice = f"did you mean `{near[0]}`?" if near else None
+        if re.search("name|path|url", key.lower()):
+            advice = 'a file comes as bytes, without a name: pydicom.dcmread(BytesIO(file["content"]))'
         if key in REQUEST_KEYS:
             advice = f'it belongs to the request: data["{key}"]'
         yield Problem(
@@ -148,6 +157,48 @@ class RequestMistakes:
             "content, content_type or, beside a JPEG or PNG, dicom_tags",
             advice,
         )
+
+    def _is_first_label(self, node: ast.expr | None, data: str) -> bool:
+        return (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.slice, ast.Constant)
+            and isinstance(node.slice.value, int)
+            and _is_key(node.value, "label_classes")
+            and isinstance(node.value, ast.Subscript)
+            and _is_name(node.value.value, data)
+        )
+
+    def _label_key(self, node: ast.Subscript) -> Iterator[Problem]:
+        key = _key(node)
+        if key is None or key in ("class_index", "label") or not isinstance(node.ctx, ast.Load):
+            return
+        yield Problem(
+            "bundle.request-key",
+            f"a label class has no key `{shown(key, 60)}`",
+            self._at(node.slice),
+            "class_index or label",
+            f'its label may have one: ["label"]["{shown(key, 60)}"]',
+        )
+
+    def _looped_over(self, node: ast.For, data: str) -> Problem:
+        return Problem(
+            "bundle.request-key",
+            f"`{shown(data)}` is a dict, and looping over it gives its keys, not its files",
+            self._at(node.iter),
+            "the list of its files",
+            f'write for {shown(ast.unparse(node.target), 40)} in {shown(data)}["files"]',
+        )
+
+    def _file_as_bytes(self, node: ast.Call, files: set[str]) -> Iterator[Problem]:
+        given = node.args[0] if node.args else None
+        if _called(node) in ("BytesIO", "dcmread") and isinstance(given, ast.Name) and given.id in files:
+            yield Problem(
+                "bundle.bytes-as-file",
+                f"`{_called(node)}` is given a dict: `{shown(given.id)}` has its bytes in `content`",
+                self._at(given),
+                "bytes",
+                f'write BytesIO({shown(given.id)}["content"])',
+            )
 
     def _bytes_as_file(self) -> Iterator[Problem]:
         for node in self._nodes:

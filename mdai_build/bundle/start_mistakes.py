@@ -20,7 +20,7 @@ _OPENS = re.compile(
     r"|InferenceSession|Booster|from_pretrained|model_from_json|SourceFileLoader"
 )
 _FETCHES = re.compile(
-    r"(?:load_state_dict_from_url|urlretrieve|hub\.load|hf_hub_download|snapshot_download|gdown\.download)$"
+    r"(?:load_state_dict_from_url|urlopen|requests\.get|wget\.download|utils\.get_file|download_file_from_google_drive|urlretrieve|hub\.load|hf_hub_download|snapshot_download|gdown\.download)$"
 )
 _ASKS_FOR_GPU = frozenset({"is_available", "device_count", "list_physical_devices", "is_built_with_cuda"})
 
@@ -31,7 +31,8 @@ def start_mistakes(
     """What keeps the model from starting. `files` are the bundle's, None where the image may hold more; `device` is
     config.yaml's `device_type`, None where it is not known."""
     yield from _relative_imports(tree, at)
-    yield from _exits(tree, at)
+    yield from ends_of_process(tree, at)
+    yield from _notebook(nodes, at)
     yield from _downloads(nodes, at, files)
     if device == "cpu":
         yield from _gpu(nodes, at)
@@ -69,12 +70,44 @@ def _relative_imports(tree: ast.Module, at: At) -> Iterator[Problem]:
             )
 
 
-def _exits(tree: ast.Module, at: At) -> Iterator[Problem]:
-    """What ends the server's process: `exit()`, and argparse, which reads the server's arguments as the model's."""
-    for node in _run_at_start(tree):
+def _notebook(nodes: Nodes, at: At) -> Iterator[Problem]:
+    """What Colab alone has."""
+    for node in nodes:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        if any(f"{name}.".startswith("google.colab.") for name in names):
+            yield Problem(
+                "bundle.notebook",
+                "`google.colab` is part of Colab's notebooks; no package has it",
+                at(node),
+                next_step="take out the import and what uses it; put files of your Drive into the model's folder",
+            )
+            return
+
+
+def ends_of_process(tree: ast.Module, at: At, helper: bool = False) -> Iterator[Problem]:
+    """What ends the server's process, or keeps it waiting: `exit()`, `input()`, and argparse, which reads the server's
+    arguments as the model's.
+
+    Of a helper, which may be a script for training too, only what runs as it is imported.
+    """
+    own_input = any("input" in _bound_by(part) for part in ast.walk(tree))
+    for node in _run_at_start(tree, into_functions=not helper):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
+        if name == "input" and not own_input:
+            yield Problem(
+                "bundle.input",
+                "`input()` waits for someone who types, and nobody does: it fails",
+                at(node),
+                "a model that asks for nothing",
+                "write the value down, or take it from data['args'] in predict",
+            )
+            continue
         if name in ("exit", "quit", "sys.exit", "os._exit"):
             what, advice = f"`{name}()` ends the model's process", "raise an error that says what is wrong instead"
         elif name.endswith(".parse_args") and not node.args and not node.keywords:
@@ -87,15 +120,46 @@ def _exits(tree: ast.Module, at: At) -> Iterator[Problem]:
         yield Problem("bundle.exits", what, at(node), "a model that returns or raises", advice)
 
 
-def _run_at_start(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those below `if __name__ == "__main__"`."""
+def _called_below_main(tree: ast.Module) -> set[str]:
+    """The names that are used below `if __name__ == "__main__"` and nowhere else."""
+    below: dict[str, int] = {}
+    every: dict[str, int] = {}
+    for node in ast.walk(tree):
+        for part in ast.walk(node) if isinstance(node, ast.If) and _asks_for_main(node) else ():
+            if isinstance(part, ast.Name):
+                below[part.id] = below.get(part.id, 0) + 1
+        if isinstance(node, ast.Name):
+            every[node.id] = every.get(node.id, 0) + 1
+    return {name for name, count in below.items() if every[name] == count}
+
+
+def _asks_for_main(node: ast.If) -> bool:
+    return "__name__" in {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
+
+
+def _bound_by(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.alias):
+        return [node.asname or node.name]
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return [node.id]
+    return [node.arg] if isinstance(node, ast.arg) else []
+
+
+def _run_at_start(tree: ast.Module, into_functions: bool) -> Iterator[ast.AST]:
+    """All nodes but those below `if __name__ == "__main__"`, and in functions that are called there alone."""
+    below = _called_below_main(tree)
+    scripts = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in below]
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and "__name__" in {
-            part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)
-        }:
+        if isinstance(node, ast.If) and _asks_for_main(node):
             waiting.extend(node.orelse)
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not into_functions:
+            continue
+        if node in scripts:
             continue
         yield node
         waiting.extend(ast.iter_child_nodes(node))

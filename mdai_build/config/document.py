@@ -139,7 +139,9 @@ class Document:
                 _EXAMPLE,
                 "remove the `-` at the start of the lines",
             )
-        found = re.match(r"\s*(\w+)\s*[:=\N{FULLWIDTH COLON}]\s*([\w.]+)", node.value)
+        found = re.match(r"\s*(\w+)\s*[:=\N{FULLWIDTH COLON}]\s*([\w.]+)", node.value) or re.match(
+            r"\s*(base_image|device_type|cuda_version)\s+([\w.]+)", node.value
+        )
         return Problem(
             "config.not-a-map",
             "the file is one text, not keys with values",

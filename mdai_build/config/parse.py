@@ -108,6 +108,7 @@ class _Meaning:
         item = self._items.get("base_image")
         if item is None or item.value.kind == "null":
             typo = next((i for i in self._unknown if _nearest(i.key.lower(), ("base_image",))), None)
+            above = next((i for i in self._unknown if i.value.kind == "map" and len(self._unknown) == 1), None)
             where = item.where if item else typo.where if typo else Location(self._file, key="base_image")
             self._errors.append(
                 Problem(
@@ -117,6 +118,8 @@ class _Meaning:
                     f"one of {', '.join(BASE_IMAGES)}",
                     f"rename `{shown(typo.key)}` to `base_image`"
                     if typo and not item
+                    else f"write the keys below `{shown(above.key)}` at the left edge, and take out that line"
+                    if above and not item
                     else "add the line `base_image: py310`, with the Python that your model was made with",
                 )
             )
@@ -137,13 +140,17 @@ class _Meaning:
         text = value.text.strip().lower()
         if value.kind not in ("map", "list") and text in allowed:
             return text
-        self._wrong(key, value, allowed, hint(text) if hint else _nearest(text, allowed))
+        self._wrong(key, value, allowed, hint(text) if hint else _MEANT.get(text) or _nearest(text, allowed))
         return None
 
     def _wrong(self, key: str, value: Value, allowed: Sequence[str], meant: str | None, why: str | None = None) -> None:
         found = {"map": "a map", "list": "a list"}.get(value.kind, f"`{shown(value.text, 60)}`")
         problem = f"`{key}` is {found}, " + (why or "which is not one of the allowed values")
         advice = f"did you mean `{meant}`?" if meant else None
+        if key == "base_image" and value.kind == "text" and re.search("[/:]", value.text):
+            advice = (
+                "for an image of your own write `base_image: custom`, and begin .mdai/Dockerfile with FROM and its name"
+            )
         self._errors.append(Problem("config.wrong-value", problem, value.where, f"one of {', '.join(allowed)}", advice))
 
     def _cuda_version(self, device: str | None, base_image: str | None) -> str | None:
@@ -201,12 +208,17 @@ class _Meaning:
                     f"`env` is {found}, not names with values",
                     value.where,
                     "indented lines such as `  NAME: value`",
+                    "remove the `-` at the start of the lines, and write `NAME: value`"
+                    if value.kind == "list"
+                    else None,
                 )
             )
             return {}
         return read_environment(value, self._errors, self._warnings)
 
 
+_MEANT = {"cuda": "gpu", "nvidia": "gpu", "none": "cpu"}
+"""What other tools call a device."""
 _CLARA_WHY = "and the one version that is supported has three numbers"
 
 
@@ -224,7 +236,7 @@ def _python_hint(text: str) -> str | None:
     """`3.8`, `python3.8` and `py3.8` mean py38; of a Python that there is not, nothing is near."""
     digits = re.fullmatch(r"(?:py|python)?[ -]?([23])\.?([0-9]{1,2})(?:\.[0-9]+)?", text)
     if digits is None:
-        return _nearest(text, BASE_IMAGES)
+        return None if "/" in text or ":" in text else _nearest(text, BASE_IMAGES)
     image = f"py{digits[1]}{digits[2]}"
     return image if image in BASE_IMAGES else None
 

@@ -6,6 +6,7 @@ The words are those of uv 0.13; tests ask a real uv for each.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -185,12 +186,19 @@ def _other_system(platform: re.Match[str], said: str, machine: str) -> Refusal:
             next_step="take out the line; `pip freeze` on Windows writes it",
         )
     found = f"; it has some for {', '.join(names)}" if names else ""
-    return Refusal("no-wheel", f"{_spoken(platform)} has no wheel for Linux {machine}{found}")
+    name = platform["name"]
+    return Refusal(
+        "no-wheel",
+        f"{_spoken(platform)} has no wheel for Linux {machine}{found}",
+        next_step=f"write `{name.removesuffix('-macos')}`, which is for Linux too" if name.endswith("-macos") else None,
+    )
 
 
 def _no_package(name: str, said: str, requirements: Requirements, lines: Sequence[Requirement], output: str) -> Problem:
     canonical = canonicalize_name(name)
     advice = f"write `{OTHER_NAME[canonical]}`" if canonical in OTHER_NAME else "check how its name is written"
+    if name in sys.stdlib_module_names:
+        advice = "it is a module of Python itself: take out the line"
     return _nowhere(
         "no-package",
         name,

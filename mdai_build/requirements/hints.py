@@ -122,6 +122,26 @@ def rejected(line: str, reason: str) -> Refusal:
             f"`{line}` is a line of conda's environment.yml",
             next_step="write the packages alone, one a line, by the names that pip knows them by",
         )
+    if re.match(r"(?:import|from)\s+\w", line):
+        return Refusal(
+            "syntax",
+            f"`{line}` is Python code",
+            expected="the name of a package, such as numpy==1.23.3",
+            next_step="write the package's name, with its version, in place of the line",
+        )
+    if conda_only := re.fullmatch(r"(_\w+)[= ].*", line):
+        return Refusal(
+            "conda-name",
+            f"`{conda_only[1]}` is a package of conda alone; pip does not have it",
+            next_step="take out the line",
+        )
+    if re.fullmatch(r"\[[\w. -]+\]", line):
+        return Refusal(
+            "syntax",
+            f"`{line}` heads a section, as in pyproject.toml",
+            expected="one package a line, such as numpy==1.23.3, and nothing else",
+            next_step="take out the line, and write those below it as pip does",
+        )
     several = re.split(r"[,;]?\s+|[,;]", line)
     if len(several) > 1 and all(_readable(part) and re.match("[A-Za-z]", part) for part in several):
         lines = ", ".join(f"`{part}`" for part in several)
@@ -142,8 +162,6 @@ def rejected(line: str, reason: str) -> Refusal:
             f"`{line}` needs a key, which the build does not have",
             next_step=f"write `git+https://{host}/{path}`",
         )
-    if re.match(r"(?:import|from)\s+\w", line):
-        return Refusal("syntax", f"`{line}` is Python code", expected="the name of a package, such as numpy==1.23.3")
     return Refusal(
         "syntax",
         f"pip does not read `{line}`: {reason}" if reason else f"pip does not read `{line}`",
@@ -169,6 +187,22 @@ def _suggestions(line: str) -> Iterator[tuple[str, str]]:
         yield wild[1] + wild[2], f"`{line}`: `.*` goes with == and != only"
     if spaced := re.fullmatch(r"([\w.-]+)(?:\s+|\s*:\s*|@)v?(\d[\w.]*)", line):
         yield f"{spaced[1]}=={spaced[2]}", f"`{line}` lacks the == before the version"
+    if listed := re.fullmatch(r"([\w.-]+)\s+(\d[\w.]*)\s+\w\S*(?:\s+\S+)?", line):
+        yield f"{listed[1]}=={listed[2]}", f"`{line}` is a line of the table that `conda list` prints"
+    if poetry := re.fullmatch(r"([\w.-]+)\s*=\s*[\"']\s*([\^~]?)([<>=!~]{0,2})\s*(\d+(?:\.\d+)*|\*)[\"']", line):
+        number = poetry[4]
+        bounds = {"": f"{poetry[3] or '=='}{number}", "~": f"~={number}" if number.count(".") > 1 else f"=={number}.*"}
+        major = int(number.partition(".")[0]) if number[0].isdigit() else 0
+        # Below 1.0 Poetry's ^ has rules of its own: there the version itself is surely right.
+        bounds["^"] = f">={number},<{major + 1}" if major else f"=={number}"
+        yield (
+            f"{poetry[1]}{'' if number == '*' else bounds[poetry[2]]}",
+            f"`{line}` is a line of pyproject.toml, as Poetry writes it",
+        )
+    if any_version := re.fullmatch(r"([\w.-]+(?:\[[\w,-]*\])?)\s*==?\s*(?:latest|newest|any|\*|x)", line):
+        yield any_version[1], f"`{line}`: the newest version is asked for by the name alone"
+    if placeholder := re.fullmatch(r"(.*==\s*\d+(?:\.\d+)*)(?:\.x)+", line):
+        yield f"{placeholder[1]}.*", f"`{line}`: pip writes `*` for any number"
     if unquoted := re.fullmatch(r"(.*;.*?[<>=!~]=?\s*)(\d[\d.]*)", line):
         yield f'{unquoted[1]}"{unquoted[2]}"', f"`{line}`: values in a marker stand in quotes"
     if versioned := re.fullmatch(r"(.*==\s*)v(\d.*)", line):

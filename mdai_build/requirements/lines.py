@@ -154,6 +154,13 @@ def _unreadable(text: str) -> Refusal | None:
             expected="nothing after the backslash, no blank either, and a line below it",
             next_step="take out the backslash, or the blank after it",
         )
+    if re.match(r"[A-Za-z]:\\", text):
+        name = redact(text).rpartition("\\")[2]
+        return Refusal(
+            "absolute-path",
+            f"`{redact(text)}` is a path of your own machine",
+            next_step=f"put the file into `.mdai` and write `./{name}`",
+        )
     if "\\" in text:
         slashed = redact(text.replace("\\", "/"))
         return Refusal(

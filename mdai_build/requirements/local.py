@@ -142,6 +142,12 @@ class LocalFiles:
         what = f"the bundle has no `{written}`"
         if near:
             return Refusal("missing-file", what, next_step=f"did you mean `./{posixpath.relpath(near, '.mdai')}`?")
+        if re.match(r"(?:www\.)?(?:github\.com|gitlab\.com|bitbucket\.org)/", written):
+            return Refusal(
+                "missing-file",
+                f"`{written}` is an address without the `https://` before it",
+                next_step=f"write `git+https://{written.removeprefix('www.')}`",
+            )
         if re.fullmatch(r"[\w.-]+/[\w.-]+", written) and not name.endswith((".whl", *SDIST_ENDINGS)):
             return Refusal(
                 "missing-file", what, next_step=f"for a GitHub project write `git+https://github.com/{written}`"

@@ -272,7 +272,13 @@ def dimensions(value: Any) -> int:
 def cast(value: Any, wanted: str) -> str:
     """What to write so that the value becomes what is wanted, as the end of a message; empty when it is not known."""
     kind = _CASTS.get(wanted)
-    if kind is not None and isinstance(value, kind) and not _library(value) and not isinstance(value, bool):
+    if (
+        kind is not None
+        and isinstance(value, kind)
+        and type(value) is not kind
+        and not _library(value)
+        and not isinstance(value, bool)
+    ):
         return ": its class has a `{}` of its own, write `{}(...)`".format(_overridden(value, kind), wanted)
     if _library(value) and wanted in ("list", "number"):
         return ": write `.tolist()`"

@@ -97,6 +97,8 @@ def load_failed(text: str, log: str) -> Problem:
         or (
             "correct the code that the last lines of the traceback name"
             if "Traceback" in text
+            else "correct what the error names in mdai_deploy.py"
+            if re.match(r"\w+Error: ", error)
             else "look for exit(), os._exit(), a crash in native code, or too little memory"
         ),
         details=text.strip() or log,
@@ -259,6 +261,14 @@ def _line_of_code(text: str) -> Location | None:
 
 _OUTPUT_HINTS: tuple[tuple[str, str], ...] = (
     (
+        r"\.(?:images\[\d+\]|content): expected bytes.*found '",
+        "return the bytes of the file, buffer.getvalue(): no path to it, and no base64",
+    ),
+    (
+        r"\.(?:images\[\d+\]|content): must not be empty",
+        "a buffer that was just written stands at its end, and read() gives nothing: take buffer.getvalue()",
+    ),
+    (
         r"\.(?:images\[\d+\]|content): expected bytes",
         'save it as a file in memory: Image.fromarray(array).save(buffer, format="PNG"), then buffer.getvalue()',
     ),
@@ -266,7 +276,26 @@ _OUTPUT_HINTS: tuple[tuple[str, str], ...] = (
         r"^outputs\[\d+\]: expected a dict.*found (?:a )?list",
         "return the outputs in one list: outputs.extend(...) in place of append",
     ),
+    (r"^outputs\[\d+\]: expected a dict.*found '", "extend() takes a dict apart into its keys: outputs.append(output)"),
+    (r"^outputs: expected a list.*found '", "return the list itself, without json.dumps(): the server writes it out"),
+    (
+        r"^outputs: expected a list.*found None",
+        "end every way through `predict` with `return outputs`; sort() and append() themselves return None",
+    ),
     (r"^outputs: expected a list", "put the output into a list: return [output]"),
+    (r"found a value of type pydicom\.", "write str(...) around the element's value, such as str(ds.StudyInstanceUID)"),
+    (r"the key `study_uid` is missing", 'add it from the input: "study_uid": str(ds.StudyInstanceUID)'),
+    (
+        r"\.class_index: expected an int.*found '",
+        "return the number that the model's card gives to the label, such as names.index(name)",
+    ),
+    (r"\.data: expected a dict", 'a box is {"x": left, "y": top, "width": width, "height": height}, in whole pixels'),
+    (r"\.mask: expected a list of rows.*found '", "return the pixels, mask.tolist(), not a file that holds them"),
+    (r"\.vertices\[\d+\]: expected \[x, y\](?!:)", "write contour.reshape(-1, 2).tolist(), one outline an output"),
+    (
+        r"\.probability\[\d+\]: expected \{",
+        'write [{"class_index": i, "probability": float(p)} for i, p in enumerate(probabilities)]',
+    ),
     (r"probability.*found nan", "look for a division by zero, and for nan in the input; skip what has no probability"),
     (
         r"probability.*expected a probability from 0 to 1",

@@ -45,6 +45,35 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         "remove the call of exit(), quit() or sys.exit(), or of argparse, which exits on the server's own arguments",
     ),
     (
+        r"EOFError: EOF when reading a line",
+        'nobody answers input() in an image: write the value down, or take it from data["args"] in predict',
+    ),
+    (
+        r"__init__\(\) should return None",
+        "remove the value behind `return` in `__init__`: what predict needs is kept as self.name = value",
+    ),
+    (
+        r"only (?:size-1|length-1|0-dimensional) arrays can be converted|only one element tensors can be converted",
+        "float() and int() take one number, and this is an array of several: choose one, such as float(scores[0, 1])",
+    ),
+    (
+        r"not supported between instances of '(?:float|int)' and 'str'|"
+        r"not supported between instances of 'str' and '(?:float|int)'|can't multiply sequence by non-int",
+        'one of the two is text: values of data["args"] are, so write float(data["args"][...]) around them',
+    ),
+    (
+        r"(?:string|list) indices must be integers",
+        'a text or a list is read like a dict; of the request, that is for file in data["files"]: file["content"]',
+    ),
+    (
+        r"a bytes-like object is required, not 'dict'",
+        'a file is a dict, and its bytes are in `content`: BytesIO(file["content"])',
+    ),
+    (
+        r"too many indices for array: array is 2-dimensional, but 3",
+        "a grey image has no axis for colours: its array is (rows, columns); ds.SamplesPerPixel tells the two apart",
+    ),
+    (
         r"ImportError: libGL\.so|libgthread-2\.0",
         "the image lacks a system library: use opencv-python-headless instead of opencv-python",
     ),
@@ -105,8 +134,22 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         "the image has no program `{0}`: use a package that does it in Python, or put the program into the archive",
     ),
     (
+        r"FileNotFoundError: [^'\n]*'[^'\n]*\\[^'\n]*'",
+        "a backslash separates folders on Windows alone: build the path with os.path.join(folder, name)",
+    ),
+    (
+        r"FileNotFoundError: [^'\n]*'" + ROOT + r"\.mdai/([^'/]+)'",
+        "there is no `.mdai/{0}`: if `{0}` lies beside .mdai, its folder is "
+        "os.path.dirname(os.path.dirname(__file__)), with dirname twice; else put it into the archive",
+    ),
+    (
         r"FileNotFoundError: [^'\n]*'" + ROOT + r"([^']+)'",
         "the archive has no `{0}`: put it into the model folder before you pack it; capitals count",
+    ),
+    (
+        rf"FileNotFoundError: [^'\n]*'(?:/src|/[^\s'\"]*{PREFIX}\w+)/([^'\n]+)'",
+        "the server runs beside the model's folder, not in it: build the path of `{0}` from "
+        "os.path.dirname(os.path.dirname(__file__))",
     ),
     (
         r"FileNotFoundError: .*'(/(?:home|Users|content|mnt|workspace|root)/[^']*)'",
@@ -140,7 +183,7 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         'skip what is no DICOM: if file["content_type"] != "application/dicom": continue',
     ),
     (
-        r"Unable to decode|no available handlers|missing dependencies|not able to decode|"
+        r"Unable to decode|no available handlers|missing (?:required )?dependencies|not able to decode|"
         r"Unable to decompress",
         "list pylibjpeg, pylibjpeg-libjpeg and pylibjpeg-openjpeg in .mdai/requirements.txt, at versions that fit "
         "your pydicom",
@@ -159,7 +202,19 @@ _HINTS: tuple[tuple[str, str | Callable[[str], str]], ...] = (
         "written for an earlier interface",
     ),
     (
-        r"KeyError: '(annotations|args|label_classes|dicom_tags)'",
+        r"KeyError: 'dicom_tags'",
+        'only JPEG and PNG come with dicom_tags; of a DICOM file read ds = pydicom.dcmread(BytesIO(file["content"]))',
+    ),
+    (
+        r"label_class[^\n]*\n(?:[ ~^]*\n)?KeyError: '(id|name|type|scope|short_name|description|annotation_mode)'",
+        'a label class holds class_index and label, and the label its `{0}`: label_class["label"]["{0}"]',
+    ),
+    (
+        r"\[['\"](\w*(?:name|path))['\"]\][^\n]*\n(?:[ ~^]*\n)?KeyError: '\1'",
+        'files come as bytes, without a name: pydicom.dcmread(BytesIO(file["content"]))',
+    ),
+    (
+        r"KeyError: '(annotations|args|label_classes)'",
         'read it with data.get("{0}"): it may be missing',
     ),
     (

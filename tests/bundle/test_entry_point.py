@@ -85,6 +85,21 @@ def test_what_the_interface_asks_for_is_told_when_it_is_missing(
     assert advice in (problem.next_step or "")
 
 
+def test_the_class_of_another_file_is_found(making, tmp_path) -> None:
+    files = {**making.model, "net.py": making.deploy.replace(b"MDAIModel", b"Net")}
+    files[".mdai/mdai_deploy.py"] = b"from net import Net\n"
+    with pytest.raises(BundleError) as failure:
+        check_entry_point(read_bundle(making.folder(tmp_path / "m", files)), "3.8")
+    assert "`from net import Net as MDAIModel`" in str(failure.value.problems[0].next_step)
+
+
+def test_an_object_is_no_class(check: Check) -> None:
+    with pytest.raises(BundleError) as failure:
+        check(MODEL.replace("MDAIModel", "Net") + "\nMDAIModel = Net()\n")
+    (problem,) = failure.value.problems
+    assert problem.code == "bundle.no-model-class" and "`MDAIModel = Net`" in str(problem.next_step)
+
+
 def test_several_errors_are_told_at_once(check: Check) -> None:
     with pytest.raises(BundleError) as failure:
         check(

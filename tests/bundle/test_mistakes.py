@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mdai_build.bundle import check_entry_point, read_bundle
 from mdai_build.errors import Problem
 
 Check = Callable[..., tuple[Problem, ...]]
@@ -81,6 +82,24 @@ ONLY_UIDS = (
         (model().replace(SKIP, READ), "content-type", "continue"),
         (model(init='self.net = load("/home/me/net.h5")'), "absolute-path-in-code", "'net.h5'"),
         (model(init='self.net = load(os.path.join(root, "net.h5"))'), "missing-weights", "`net.h5`"),
+        (model(init='self.threshold = float(input("threshold? "))'), "input", "data['args']"),
+        ("from google.colab import drive\n" + model(), "notebook", "Drive"),
+        (model(init="return 1"), "init-result", "self.name"),
+        (model(init="r = urllib.request.urlopen(URL)"), "download", "without a network"),
+        (model(init="r = requests.get(URL).content"), "download", "without a network"),
+        (model('"probability": probs,', "probs = [0.1, 0.9]"), "value-type", "enumerate(probabilities)"),
+        (model('"data": box,', "box = [1, 2, 3, 4]"), "value-type", '"width"'),
+        (model('"data": {"mask": "/tmp/mask.png"},'), "value-type", "mask.tolist()"),
+        (model('"data": {"vertices": [10, 10, 20, 20]},'), "value-type", "[[x, y], ...]"),
+        (
+            model().replace("return outputs", "text = json.dumps(outputs)\n        return text"),
+            "predict-result",
+            "itself",
+        ),
+        (model().replace('in data["files"]', "in data"), "request-key", 'in data["files"]'),
+        (model().replace('BytesIO(file["content"])', "BytesIO(file)"), "bytes-as-file", 'BytesIO(file["content"])'),
+        (model().replace('BytesIO(file["content"])', 'file["filename"]'), "request-key", 'BytesIO(file["content"])'),
+        (model(before='name = data["label_classes"][0]["name"]'), "request-key", '["label"]["name"]'),
         (model().replace("return outputs", 'return {"outputs": outputs}'), "predict-result", "[output]"),
     ],
 )
@@ -114,12 +133,26 @@ def test_a_mistake_that_shows_is_told_once_with_its_remedy(check: Check, source:
         model('"data": {"x": 1, "y": 2}, "video_frame_number": 3,').replace(
             '"instance_uid": str(ds.SOPInstanceUID),', ""
         ),
+        model(before='name = data["label_classes"][0]["label"]["name"]'),
+        model('"probability": p,', "p = 0.5") + "\n\ndef input():\n    return 1\n\nx = input()\n",
+        model() + "\n\ndef main():\n    a = p.parse_args(); input()\n\nif __name__ == '__main__':\n    main()\n",
+        model(init="return None"),
+        model('"data": data_of,', "data_of = {}\ndata_of['mask'] = image.tolist()"),
         model(before='box = {"type": "bbox", "class_index": 1, "score": 3}'),
         model(before='label = {"type": "LOCAL", "scope": "INSTANCE", "id": 1}'),
     ],
 )  # fmt: skip
 def test_what_may_be_right_is_not_told(check: Check, source: str) -> None:
     assert check(source, "3.8", weights="sub/weights.npz") == ()
+
+
+def test_of_a_helper_only_what_runs_as_it_is_imported_is_told(making, tmp_path) -> None:
+    source = ("import options, train\n" + model()).encode()
+    parse = b"import argparse\n\nargs = argparse.ArgumentParser().parse_args()\n"
+    script = b"def main():\n    args = argparse.ArgumentParser().parse_args()\n"
+    files = {**making.model, ".mdai/mdai_deploy.py": source, "lib/options.py": parse, "lib/train.py": script}
+    (warning,) = check_entry_point(read_bundle(making.folder(tmp_path / "m", files)), "3.8")
+    assert warning.code == "bundle.exits" and str(warning.where).startswith("lib/options.py:3")
 
 
 def test_weights_may_lie_in_a_parent_of_the_author_s_own(check: Check) -> None:

@@ -210,7 +210,7 @@ WRONG: list[tuple[Any, str, str]] = [
     # As the document's own example has it.
     ([data(vertices=[[[0, 0], [0, 0]], [[1, 1], [1, 1]]])], "outputs[0].data.vertices[0]", "[[x, y], [x, y], ...]"),
     ([data(vertices=[[[0], 0]])], "outputs[0].data.vertices[0][0]", "an int or a float"),
-    ([data(vertices=[[0, 0, 0]])], "outputs[0].data.vertices[0]", "expected [x, y]"),
+    ([data(vertices=[[0, 0, 0]])], "outputs[0].data.vertices[0]", "expected [x, y] (found list of 3)"),
     ([data(x=1.5, y=2)], "outputs[0].data.x", "`int(...)`"),
     ([data(x=1, y=2, width=3)], "outputs[0].data", "`height` is missing"),
     ([data(x=1, y=2, width=-3, height=1)], "outputs[0].data.width", "negative"),

@@ -62,6 +62,11 @@ def test_the_last_line_of_the_models_own_code_is_named() -> None:
     assert failures.load_failed("While it loaded the model, the worker process ended", "").where is None
 
 
+def test_an_error_without_a_place_in_the_model_s_code_is_no_end_of_its_process() -> None:
+    told = failures.load_failed("The model failed to load: TypeError: 'Net' object is not callable\n", "")
+    assert told.next_step == "correct what the error names in mdai_deploy.py"
+
+
 def test_a_syntax_error_of_a_helper_is_named() -> None:
     text = (
         'Traceback (most recent call last):\n  File "/src/lib/helper.py", line 2\n    x = = 1\nSyntaxError: invalid\n'
@@ -79,6 +84,24 @@ def test_a_syntax_error_of_a_helper_is_named() -> None:
         ("outputs[0].probability: expected a probability from 0 to 1 (found 37.1)", "divided by 100"),
         ("outputs[0].probability: expected a probability from 0 to 1 (found nan)", "division by zero"),
         ("outputs[0].class_index: expected an int (found a value of type numpy.int64)", "int(...)"),
+        ("outputs[0].explanations[0].content: expected bytes (found 'iVBORw0KGgo')", "no base64"),
+        ("outputs[0].images[0]: must not be empty", "buffer.getvalue()"),
+        ("outputs[0]: expected a dict (found 'type') (and 5 more)", "outputs.append(output)"),
+        ("outputs: expected a list of dicts (found '[{...}]')", "without json.dumps()"),
+        ("outputs: expected a list of dicts: `predict` has to end with `return outputs` (found None)", "every way"),
+        (
+            "outputs[0].study_uid: expected a string (found a value of type pydicom.dataelem.DataElement)",
+            "str(ds.Study",
+        ),
+        (
+            "outputs[0]: the key `study_uid` is missing: type ANNOTATION needs it",
+            '"study_uid": str(ds.StudyInstanceUID)',
+        ),
+        ("outputs[0].class_index: expected an int (found 'sick')", "names.index(name)"),
+        ("outputs[0].data: expected a dict (found list of 4)", '"width"'),
+        ("outputs[0].data.mask: expected a list of rows (found '/tmp/mask.png')", "mask.tolist()"),
+        ("outputs[0].data.vertices[0]: expected [x, y] (found list of 1)", "reshape(-1, 2)"),
+        ('outputs[0].probability[0]: expected {"class_index": int, "probability": float} (found 0.1)', "enumerate("),
     ],
 )
 def test_what_mends_an_output(violation: str, advice: str) -> None:
