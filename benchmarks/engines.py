@@ -72,7 +72,7 @@ class Engine:
     def tidy(self) -> None:
         """Removes what the last build replaced, so that a gigabyte a round does not fill the disk."""
         self.run("docker", "image", "prune", "--force")
-        self.run("docker", "buildx", "prune", "--force", "--keep-storage", "12GB")
+        self.run("docker", "buildx", "prune", "--force", "--keep-storage", "24GB")
 
     def stop(self) -> None:
         """Ends the engine; its data stays for the next time."""
