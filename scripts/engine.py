@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
+import ipaddress
 import json
 import os
 import shlex
@@ -40,7 +41,12 @@ STOP_SECONDS = 30
 ANSWER_SECONDS = 10
 # <linux/sockios.h>
 SIOCBRADDBR, SIOCBRDELBR, SIOCGIFFLAGS, SIOCSIFFLAGS = 0x89A0, 0x89A1, 0x8913, 0x8914
+SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 IFF_UP = 1
+# What Docker takes addresses from too, less its own first network. Each engine has one part, its bridge the first half.
+NETWORKS = [
+    part for second in range(18, 31) for part in ipaddress.IPv4Network(f"172.{second}.0.0/16").subnets(new_prefix=20)
+]
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,16 @@ class Engine:
             say(f"starting a private engine in {self.folder}")
             self.install()
             self.end_processes()
-            make_bridge(self.bridge)
+            delete_bridge(self.bridge)
+            routes = Path("/proc/net/route").read_text()
+            bridge, others = free_network(routes, str(self.folder)).subnets(prefixlen_diff=1)
+            make_bridge(self.bridge, bridge)
             configuration = self.folder / "daemon.json"
-            configuration.write_text(json.dumps({"features": {"containerd-snapshotter": self.containerd_store}}))
+            settings = {
+                "features": {"containerd-snapshotter": self.containerd_store},
+                "default-address-pools": [{"base": str(others), "size": 27}],
+            }
+            configuration.write_text(json.dumps(settings))
             log = self.folder / "dockerd.log"
             with log.open("w") as output:
                 process = subprocess.Popen(
@@ -284,11 +297,39 @@ def state(process: int) -> tuple[str, int]:
     return letter, int(parent)
 
 
-def make_bridge(name: str) -> None:
-    """Make a network bridge without an address; dockerd gives it a free one. Done by ioctl: `ip` may be missing."""
-    with socket.socket() as handle:
-        with contextlib.suppress(FileExistsError):
-            fcntl.ioctl(handle, SIOCBRADDBR, name.encode() + b"\0")
+def free_network(routes: str, folder: str) -> ipaddress.IPv4Network:
+    """One of `NETWORKS` that no route of this machine leads into; `routes` is the content of /proc/net/route.
+
+    dockerd may choose one that another engine has, and then containers of both have one address and lose each other's
+    packets. The search begins where the folder's name tells, since two engines may start at the same moment.
+
+    Raises:
+        debian.Unavailable: all are taken.
+    """
+    taken = []
+    for line in routes.splitlines()[1:]:
+        words = line.split()
+        # Numbers in this machine's byte order, of addresses that lie in the network's.
+        address, mask = (int.from_bytes(int(words[column], 16).to_bytes(4, sys.byteorder), "big") for column in (1, 7))
+        if mask:
+            taken.append(ipaddress.IPv4Network((address, mask.bit_count())))
+    begin = int.from_bytes(hashlib.sha256(folder.encode()).digest()[:4], "big") % len(NETWORKS)
+    for network in NETWORKS[begin:] + NETWORKS[:begin]:
+        if not any(network.overlaps(other) for other in taken):
+            return network
+    raise debian.Unavailable("this machine's routes leave no network free for a private engine")
+
+
+def make_bridge(name: str, network: ipaddress.IPv4Network) -> None:
+    """Make a network bridge with the first address of its network. Done by ioctl: `ip` may be missing."""
+    address, mask = (
+        struct.pack("16sHH4s8x", name.encode(), socket.AF_INET, 0, part.packed)
+        for part in (network[1], network.netmask)
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, SIOCBRADDBR, name.encode() + b"\0")
+        fcntl.ioctl(handle, SIOCSIFADDR, address)
+        fcntl.ioctl(handle, SIOCSIFNETMASK, mask)
         set_flags(handle, name, up=True)
 
 

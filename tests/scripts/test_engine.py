@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import signal
 import subprocess
 import sys
@@ -134,3 +136,44 @@ def test_only_debian_provides_packages(tmp_path: Path) -> None:
         debian.codename(release)
     with pytest.raises(debian.Unavailable, match="no Debian"):
         debian.codename(tmp_path / "missing")
+
+
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+{others}"""
+
+
+def route(network: ipaddress.IPv4Network) -> str:
+    """A line of /proc/net/route."""
+    address, mask = (
+        f"{int.from_bytes(part.packed, sys.byteorder):08X}" for part in (network.network_address, network.netmask)
+    )
+    return f"bridge\t{address}\t00000000\t0001\t0\t0\t0\t{mask}\t0\t0\t0\n"
+
+
+def test_no_two_engines_have_addresses_of_one_network() -> None:
+    """Two bridges with one network lost packets of builds: their downloads stood still for a minute."""
+    taken: list[ipaddress.IPv4Network] = []
+    for number in range(40):
+        routes = ROUTES.format(others="".join(route(network) for network in taken))
+        taken.append(engine.free_network(routes, f"/engine/{number}"))
+
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(taken, 2))
+
+
+def test_an_engine_keeps_off_the_networks_of_its_machine() -> None:
+    alone = engine.free_network(ROUTES.format(others=""), "/engine")
+    wide = route(alone.supernet(new_prefix=13))
+
+    assert not engine.free_network(ROUTES.format(others=wide), "/engine").overlaps(alone.supernet(new_prefix=13))
+
+
+def test_a_machine_without_a_free_network_is_told_so() -> None:
+    with pytest.raises(debian.Unavailable, match="no network free"):
+        engine.free_network(ROUTES.format(others=route(ipaddress.IPv4Network("172.16.0.0/12"))), "/engine")
+
+
+def test_engines_that_start_at_one_moment_look_in_different_places() -> None:
+    found = {engine.free_network(ROUTES.format(others=""), f"/engine/{number}") for number in range(10)}
+
+    assert len(found) > 5
