@@ -41,7 +41,9 @@ STOP_SECONDS = 30
 ANSWER_SECONDS = 10
 # <linux/sockios.h>
 SIOCBRADDBR, SIOCBRDELBR, SIOCGIFFLAGS, SIOCSIFFLAGS = 0x89A0, 0x89A1, 0x8913, 0x8914
-SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
+SIOCSIFADDR, SIOCSIFNETMASK, SIOCSIFHWADDR = 0x8916, 0x891C, 0x8924
+# <linux/if_arp.h>
+ARPHRD_ETHER = 1
 IFF_UP = 1
 # What Docker takes addresses from too, less its own first network. Each engine has one part, its bridge the first half.
 NETWORKS = [
@@ -149,6 +151,8 @@ class Engine:
             routes = Path("/proc/net/route").read_text()
             bridge, others = free_network(routes, str(self.folder)).subnets(prefixlen_diff=1)
             make_bridge(self.bridge, bridge)
+            # dockerd's own note of its networks, which would win over the bridge's address.
+            shutil.rmtree(self.folder / "data" / "network", ignore_errors=True)
             configuration = self.folder / "daemon.json"
             settings = {
                 "features": {"containerd-snapshotter": self.containerd_store},
@@ -321,13 +325,20 @@ def free_network(routes: str, folder: str) -> ipaddress.IPv4Network:
 
 
 def make_bridge(name: str, network: ipaddress.IPv4Network) -> None:
-    """Make a network bridge with the first address of its network. Done by ioctl: `ip` may be missing."""
+    """Make a network bridge with the first address of its network. Done by ioctl: `ip` may be missing.
+
+    Its hardware address is set, since otherwise it changes with the containers that come and go, and those that
+    still know the last one send into the void for up to a minute.
+    """
     address, mask = (
         struct.pack("16sHH4s8x", name.encode(), socket.AF_INET, 0, part.packed)
         for part in (network[1], network.netmask)
     )
+    # As Docker does it: locally administered, made from the address.
+    hardware = struct.pack("16sH6s8x", name.encode(), ARPHRD_ETHER, b"\x02\x42" + network[1].packed)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         fcntl.ioctl(handle, SIOCBRADDBR, name.encode() + b"\0")
+        fcntl.ioctl(handle, SIOCSIFHWADDR, hardware)
         fcntl.ioctl(handle, SIOCSIFADDR, address)
         fcntl.ioctl(handle, SIOCSIFNETMASK, mask)
         set_flags(handle, name, up=True)

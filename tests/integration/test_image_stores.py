@@ -5,6 +5,7 @@ Debian's engine starts on overlay2, new installs of Docker on containerd.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from mdai_build.engine import Engine
 from mdai_build.engine.process import Environment
 
 MODEL = Path(__file__).parent / "bundles" / "minimal" / "model"
+PARENT = "mdai-build/parent:local-cpu"
 TAG = "mdai-build-test/other-store:latest"
 pytestmark = pytest.mark.integration
 
@@ -51,3 +53,18 @@ def test_which_store_it_is_is_known(engine: docker.DockerClient, other_engine: M
     assert has_containerd_store(other)
     other.close()
     assert has_containerd_store(engine) == (engine.info()["Driver"] == "overlayfs")
+
+
+def test_the_hardware_address_of_a_private_engines_bridge_stays(other_engine: Mapping[str, str]) -> None:
+    """One that came from its ports changed with each step of a build, and steps beside it lost their network."""
+    with contextlib.closing(docker.DockerClient(base_url=other_engine["DOCKER_HOST"])) as client:
+        bridge = client.networks.get("bridge").attrs["Options"]["com.docker.network.bridge.name"]
+    place = Path("/sys/class/net") / bridge
+    before = (place / "address").read_text()
+
+    subprocess.run(
+        ["docker", "run", "--rm", PARENT, "true"], env={**os.environ, **other_engine}, check=True, timeout=60
+    )
+
+    assert (place / "address").read_text() == before
+    assert (place / "addr_assign_type").read_text() == "3\n"  # <linux/netdevice.h>: it was set by somebody
