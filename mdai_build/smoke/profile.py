@@ -13,7 +13,8 @@ from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, 
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import RequestBody, SmokeRequest
 from mdai_build.smoke.result import Check
-from mdai_build.smoke.run import Run, StopError
+from mdai_build.smoke.run import Run
+from mdai_build.smoke.session import StopError
 
 STEPS = ("decode", "predict", "check", "encode")
 """What the server does with a request, in this order; `check` holds the outputs against the interface."""
