@@ -15,6 +15,7 @@ from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.decode import NotDecodableError, decode_answer
+from mdai_build.smoke.failures import RAISED
 from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
@@ -240,13 +241,19 @@ class Run(Session):
             return
         self.refusals.append((request, problems))
         told = tuple(replace(problem, expected=_MAY_REFUSE) for problem in problems)
-        self.tell(request.name, "warning", seconds, f"not supported by this model: {problems[0].what}", told)
+        # As long as nothing else worked, nobody knows whether it is this image or the model.
+        message = f"not supported by this model: {problems[0].what}" if self._useful() else problems[0].what
+        self.tell(request.name, "warning", seconds, message, told)
 
     # ---- the whole ----
 
+    def _useful(self) -> list[Answer]:
+        """The right answers that hold something."""
+        return [answer for answer in self.answers if answer.valid and answer.outputs]
+
     def judge(self) -> None:
         """Whether what the model answered makes up for what it refused."""
-        useful = [answer for answer in self.answers if answer.valid and answer.outputs]
+        useful = self._useful()
         sent = len(self.plan.requests)
         if useful:
             self.tell("answers", "passed", 0.0, f"{len(useful)} of {sent} requests have outputs")
@@ -255,11 +262,14 @@ class Run(Session):
             return  # it is told already
         usual = [(request, found) for request, found in self.refusals if request.demand is Demand.EXPECTED]
         if usual:
+            raised = not self.answers and all(found[0].code in RAISED for _, found in self.refusals)
             self.tell(
                 "answers",
                 "failed",
                 0.0,
-                f"the model gave no outputs for any of {sent} requests",
+                f"`predict` failed on every one of {len(self.refusals)} samples"
+                if raised
+                else f"the model gave no outputs for any of {sent} requests",
                 tuple(replace(problem, expected=_OWN_SAMPLES) for _, found in usual for problem in found),
             )
             return
@@ -273,7 +283,7 @@ class Run(Session):
 
     def measure(self) -> None:
         """Sends the first request with outputs again, for the time of later answers."""
-        useful = [answer for answer in self.answers if answer.valid and answer.outputs]
+        useful = self._useful()
         if not useful and all(check.passed for check in self.checks):
             useful = self.answers
         if not useful:
