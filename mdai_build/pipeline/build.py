@@ -314,7 +314,7 @@ def finish(
         UnavailableError: it passed, and could not be pushed.
     """
     from mdai_build.engine import push_image
-    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, PushReport, StageReport, StepReport
+    from mdai_build.report.values import BuildReport, ImageReport, ParentReport
 
     begun = time.monotonic()
     outcome: Outcome | None = None
@@ -331,15 +331,14 @@ def finish(
     if kept and options.push:
         tell(f"pushing {tag}")
         with warnings_of(model.checked):
-            done = push_image(engine, tag, tell)
-        pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
+            pushed = push_image(engine, tag, tell)
     return BuildReport(
         image=ImageReport(tag, built.image_id, facts.size_bytes if facts else 0, built.digest or None)
         if kept
         else None,
         parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),
-        stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
-        steps=tuple(StepReport(step.name, step.start, step.end, cached=False) for step in built.steps),
+        stages=built.stages,
+        steps=built.steps,
         overrides=overrides(model.checked),
         warnings=(*model.checked.warnings, *told),
         smoke=outcome.smoke if outcome else None,

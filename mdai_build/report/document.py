@@ -49,12 +49,7 @@ def report_as_json(report: BuildReport) -> BuildDocument:
             {"name": stage.name, "seconds": round(stage.seconds, 3), "cached": stage.cached} for stage in report.stages
         ],
         "steps": [
-            {
-                "name": step.name,
-                "start": None if step.start is None else round(step.start, 3),
-                "end": round(step.end, 3),
-            }
-            for step in report.steps
+            {"name": step.name, "start": round(step.start, 3), "end": round(step.end, 3)} for step in report.steps
         ],
         "overrides": list(report.overrides),
         "warnings": [problem.as_json() for problem in report.warnings],
