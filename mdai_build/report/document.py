@@ -13,16 +13,12 @@ from mdai_build.errors import MdaiBuildError, Problem, SmokeTestFailedError
 from mdai_build.report.text import clean, clean_line
 
 if TYPE_CHECKING:
-    from mdai_build.documents import (
+    from mdai_build.documents.build import BakeDocument, BasesDocument, BuildDocument, ImageDocument
+    from mdai_build.documents.problems import FailureDocument, Format
+    from mdai_build.documents.smoke import (
         AnswerDocument,
-        BakeDocument,
-        BasesDocument,
-        BuildDocument,
         CheckOfModelDocument,
-        FailureDocument,
-        Format,
         GpuDocument,
-        ImageDocument,
         SmokeDocument,
         SmokeTestDocument,
     )
