@@ -22,12 +22,15 @@ class _Parser(httptools.HttpRequestParser):  # type: ignore[misc]
         self._protocol = protocol
 
     def feed_data(self, data: bytes) -> None:
-        try:
-            super().feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if not self._protocol.upgrades():
-                raise  # CONNECT, which is no request for a page
-            self._protocol.begin_again(data[upgrade.args[0] :])
+        parser = self
+        while True:  # a client may send many such requests at once
+            try:
+                super(_Parser, parser).feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._protocol.upgrades():
+                    raise  # CONNECT, which is no request for a page
+                parser, data = self._protocol.begin_again(data[upgrade.args[0] :])
 
 
 class Protocol(HttpToolsProtocol):
@@ -84,13 +87,16 @@ class Protocol(HttpToolsProtocol):
         """Whether the request at hand asks for another protocol, and so is to be read once more."""
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
-    def begin_again(self, rest: bytes) -> None:
-        """Reads the request at hand as if it did not ask for another protocol; ``rest`` came behind its headers."""
+    def begin_again(self, rest: bytes) -> tuple[_Parser, bytes]:
+        """A new parser for the request at hand, and the request as if it did not ask for another protocol.
+
+        ``rest`` came behind its headers.
+        """
         version = self.parser.get_http_version().encode("ascii")
         lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
         lines.extend(name + b": " + value for name, value in self.headers if name != b"upgrade")
         self.parser = _Parser(self)
-        self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        return self.parser, b"\r\n".join(lines) + b"\r\n\r\n" + rest
 
     def _limit_head(self) -> None:
         if self._timer is None and self.head_timeout:

@@ -81,6 +81,18 @@ def test_who_asks_for_http_2_is_answered_as_anyone(server: Any) -> None:
         assert note_of(read_answer(connection)) == "chunked"
 
 
+def test_many_such_requests_at_once_are_answered_each(server: Any) -> None:
+    one = b"GET /version HTTP/1.1\r\nhost: x\r\n" + H2C + b"\r\n"
+    with connect(server) as connection:
+        connection.sendall(1500 * one)
+        answers = b""
+        while answers.count(b"\r\n\r\n0.3") < 1500:
+            got = connection.recv(65536)
+            assert got
+            answers += got
+    assert answers.count(b"HTTP/1.1 200") == 1500
+
+
 def test_connect_is_no_upgrade(server: Any) -> None:
     with connect(server) as connection:
         connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org\r\n\r\n")
