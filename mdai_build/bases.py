@@ -24,7 +24,7 @@ from mdai_build.config import ModelConfig
 from mdai_build.context import GENERATED, generated_files
 from mdai_build.dockerfile import render_base_dockerfile
 from mdai_build.parents import Parent
-from mdai_build.plan import CONDA_INTERPRETER, LABEL_PREFIX, BuildPlan, CaBundle
+from mdai_build.plan import CONDA_INTERPRETER, LABEL_PREFIX, BuildPlan
 from mdai_build.settings import Settings
 
 LOCAL_REPOSITORY = "mdai-build/base"
@@ -114,19 +114,8 @@ def repository(settings: Settings) -> str | None:
 
 def _plain(plan: BuildPlan) -> BuildPlan:
     """The plan without what differs from machine to machine and from model to model, and is not in the base image."""
-    none: CaBundle = "none"
-    return dataclasses.replace(
-        plan,
-        parent=dataclasses.replace(plan.parent, why=""),
-        index_url=None,
-        extra_index_urls=(),
-        netrc=False,
-        secret_proxies=False,
-        wheels=False,
-        ca_bundle=none,
-        base=None,
-        base_server=None,
-    )
+    parent = dataclasses.replace(plan.parent, why="")
+    return dataclasses.replace(plan.without_access(), parent=parent, base=None, base_server=None)
 
 
 def _combination(plan: BuildPlan) -> str:

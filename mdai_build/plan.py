@@ -170,6 +170,18 @@ class BuildPlan:
         urls = (self.index_url or "", *self.extra_index_urls)
         return tuple(dict.fromkeys(urlsplit(url).netloc for url in urls if url.startswith("http://")))
 
+    def without_access(self) -> BuildPlan:
+        """The plan without how the machine that builds reaches packages, which are the same from wherever they come."""
+        return dataclasses.replace(
+            self,
+            index_url=None,
+            extra_index_urls=(),
+            netrc=False,
+            secret_proxies=False,
+            wheels=False,
+            ca_bundle="none",
+        )
+
     def as_json(self) -> str:
         """The plan as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
