@@ -164,6 +164,30 @@ class Run(Session):
         """The answer to one request; raises what `Client.post` does."""
         return self.client.post("/inference", RequestBody(request), MSGPACK, self.plan.predict_seconds, measure)
 
+    def post_again(self, request: SmokeRequest, spent: float = 0.0, measure: bool = False) -> Reply:
+        """The answer to a request that was answered once; `spent` are the seconds of the answers since.
+
+        Raises:
+            StopError: this time it is not answered.
+        """
+        try:
+            reply = self.post(request, measure)
+            if reply.status == 200:
+                return reply
+            seen, details = f"answered {reply.status}", reply.text[:20_000]
+        except (NoReplyError, TooSlowError, TooLargeError) as error:
+            seen, details = str(error), failures.log_tail(self.target)
+        problem = Problem(
+            code="smoke.not-repeatable",
+            what=f"the same request again: {seen}",
+            where=Location(file=f"sample {request.name}"),
+            expected="200, as the first time",
+            next_step="look for state that `predict` leaves behind in the model",
+            details=details,
+        )
+        self.fail("answers again", spent, problem)
+        raise StopError
+
     def send(self, request: SmokeRequest, on_reply: Callable[[Reply], None] | None = None) -> None:
         """Sends one request and judges the answer, as far as it can be judged by itself.
 
@@ -292,23 +316,7 @@ class Run(Session):
         self.first_seconds = first.seconds
         times: list[float] = []
         while len(times) < self.plan.repeats and sum(times) + first.seconds < _REPEAT_BUDGET_SECONDS:
-            try:
-                reply = self.post(first.request)
-                seen, details = f"answered {reply.status}", reply.text[:20_000]
-            except (NoReplyError, TooSlowError, TooLargeError) as error:
-                seen, details = str(error), failures.log_tail(self.target)
-            if seen != "answered 200":
-                problem = Problem(
-                    code="smoke.not-repeatable",
-                    what=f"the same request again: {seen}",
-                    where=Location(file=f"sample {first.request.name}"),
-                    expected="200, as the first time",
-                    next_step="look for state that `predict` leaves behind in the model",
-                    details=details,
-                )
-                self.fail("answers again", sum(times), problem)
-                return
-            times.append(reply.seconds)
+            times.append(self.post_again(first.request, sum(times)).seconds)
         if times:
             self.later_seconds = statistics.median(times)
             self.tell("answers again", "passed", sum(times), f"{self.later_seconds:.3f} s each")
