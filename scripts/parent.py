@@ -55,8 +55,12 @@ UNPACKED_WITHOUT = [
 
 
 def pyenv_versions() -> Path:
-    """The folder in which pyenv keeps its Pythons."""
-    return Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    """The folder in which pyenv keeps its Pythons: where it says, at home, or beside the program that PATH finds."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    program = shutil.which("pyenv")
+    if not os.environ.get("PYENV_ROOT") and not root.is_dir() and program:
+        root = Path(program).resolve().parents[1]
+    return root / "versions"
 
 
 def interpreters() -> list[Path]:
