@@ -91,19 +91,22 @@ def send(port: int, count: int, chance: random.Random, tally: Tally) -> None:
         name = chance.choices(names, weights)[0]
         note = f"{threading.get_ident()}-{number}"
         body = request(do="nothing" if name == "fine" else name, note=note, padding="x" * chance.randrange(200_000))
-        try:
-            if name == "disconnect":
-                leave(port, body, chance)
-                problem = ""
-            else:
-                status, answer = client.post(chance.randbytes(99) if name == "garbage" else body)
-                problem = what_is_wrong(name, note, status, answer)
-        except OSError as error:
-            problem = f"no answer: {error!r}"
-            client = Client(port, timeout=60)
+        client, problem = ask(port, client, name, note, body, chance)
         tally.answers[name] += 1
         if problem:
             tally.problems.append(f"{name}: {problem}")
+
+
+def ask(port: int, client: Client, name: str, note: str, body: bytes, chance: random.Random) -> tuple[Client, str]:
+    """Sends one request, whole or with its fault: whom to ask next, and what is wrong with what came back."""
+    try:
+        if name == "disconnect":
+            leave(port, body, chance)
+            return client, ""
+        status, answer = client.post(chance.randbytes(99) if name == "garbage" else body)
+        return client, what_is_wrong(name, note, status, answer)
+    except OSError as error:
+        return Client(port, timeout=60), f"no answer: {error!r}"
 
 
 def what_is_wrong(name: str, note: str, status: int, answer: bytes) -> str:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from results import write_section
-from server_faults import leave, open_files, what_is_wrong
+from server_faults import ask, open_files
 from server_harness import Client, find_python, memory, our_server, request
 
 DAY_REQUESTS = 8 * 60 * 60
@@ -48,16 +48,7 @@ class Load:
             body = request(do="nothing" if name == "fine" else name, note=note, padding="x" * chance.randrange(200_000))
             if name == "fine" and chance.random() < 0.5:
                 body, note = chance.choice(self._slices), "slices"
-            try:
-                if name == "disconnect":
-                    leave(self._port, body, chance)
-                    problem = ""
-                else:
-                    status, answer = client.post(chance.randbytes(99) if name == "garbage" else body)
-                    problem = what_is_wrong(name, note, status, answer)
-            except OSError as error:
-                problem = f"no answer: {error!r}"
-                client = Client(self._port, timeout=60)
+            client, problem = ask(self._port, client, name, note, body, chance)
             with self._lock:
                 self.answered += 1
                 self.bytes_sent += len(body)

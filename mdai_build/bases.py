@@ -24,7 +24,7 @@ from mdai_build.config import ModelConfig
 from mdai_build.context import GENERATED, generated_files
 from mdai_build.dockerfile import render_base_dockerfile
 from mdai_build.parents import Parent
-from mdai_build.plan import CONDA_INTERPRETER, LABEL_PREFIX, BuildPlan, CaBundle
+from mdai_build.plan import CONDA_INTERPRETER, LABEL_PREFIX, BuildPlan
 from mdai_build.settings import Settings
 
 LOCAL_REPOSITORY = "mdai-build/base"
@@ -79,29 +79,12 @@ def base_plan(config: ModelConfig, parent: Parent, settings: Settings) -> BuildP
         python=config.python,
         interpreter=CONDA_INTERPRETER,
         device_type=config.device_type,
-        env=(),
-        author_dockerfile=None,
-        workspace=False,
-        weights=(),
-        code=(),
-        layers_merge=True,
-        weights_first=False,
-        requirements_text="",
-        constraints_text="",
-        installer="uv",
-        installer_arguments=(),
-        vcs_requirements=(),
-        build_requirements=(),
-        builds_from_source=False,
-        ahead_text="",
-        requirement_files=(),
         index_url=settings.index_url,
         extra_index_urls=settings.extra_index_urls,
         netrc=bool(settings.netrc or settings.logins),
         secret_proxies=settings.secret_proxies,
         wheels=settings.wheels is not None,
         ca_bundle="secret" if settings.ca_bundle else "none",
-        labels=(),
     )
 
 
@@ -131,19 +114,8 @@ def repository(settings: Settings) -> str | None:
 
 def _plain(plan: BuildPlan) -> BuildPlan:
     """The plan without what differs from machine to machine and from model to model, and is not in the base image."""
-    none: CaBundle = "none"
-    return dataclasses.replace(
-        plan,
-        parent=dataclasses.replace(plan.parent, why=""),
-        index_url=None,
-        extra_index_urls=(),
-        netrc=False,
-        secret_proxies=False,
-        wheels=False,
-        ca_bundle=none,
-        base=None,
-        base_server=None,
-    )
+    parent = dataclasses.replace(plan.parent, why="")
+    return dataclasses.replace(plan.without_access(), parent=parent, base=None, base_server=None)
 
 
 def _combination(plan: BuildPlan) -> str:

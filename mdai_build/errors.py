@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from mdai_build.error_pages import error_pages
 
 if TYPE_CHECKING:
-    from mdai_build.documents import ProblemDocument
+    from mdai_build.documents.problems import ProblemDocument
 
 
 @dataclass(frozen=True)

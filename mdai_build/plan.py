@@ -68,7 +68,7 @@ CaBundle = Literal["none", "secret", "file"]
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What goes into one image."""
+    """What goes into one image; by default nothing but what every image has."""
 
     name: str
     """The bundle's name, fit for an image name."""
@@ -77,50 +77,50 @@ class BuildPlan:
     """Version of the conda environment's Python, such as `3.8`; None: the parent's own Python is used."""
     interpreter: str
     device_type: Literal["cpu", "gpu"]
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = ()
     """The bundle's environment variables, in the author's order."""
-    author_dockerfile: str | None
+    author_dockerfile: str | None = None
     """For `base_image: custom`, the text of the bundle's `.mdai/Dockerfile`, its last stage named `mdai-parent`."""
-    workspace: bool
+    workspace: bool = False
     """Whether the model root's `workspace/` is also copied to `/workspace` (`base_image: nvidia`)."""
-    weights: tuple[str, ...]
-    code: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
     """Members of the bundle by layer, as paths relative to the model root."""
-    layers_merge: bool
+    layers_merge: bool = True
     """Whether the builder can put a layer that is there on top of another one without copying its files."""
-    weights_first: bool
+    weights_first: bool = False
     """Whether the weights' layer lies below the requirements' instead of above."""
-    requirements_text: str
+    requirements_text: str = ""
     """The flattened requirements file that the install step reads; empty when there is nothing to install."""
-    constraints_text: str
+    constraints_text: str = ""
     """Versions for what is installed anyway (`-c`), beside it."""
-    installer: Literal["uv", "pip"]
+    installer: Literal["uv", "pip"] = "uv"
     """What installs the model's requirements; the packages of our own lists always come by uv."""
-    installer_arguments: tuple[str, ...]
-    vcs_requirements: tuple[str, ...]
+    installer_arguments: tuple[str, ...] = ()
+    vcs_requirements: tuple[str, ...] = ()
     """Requirements that are fetched by git."""
-    build_requirements: tuple[tuple[str, str], ...]
+    build_requirements: tuple[tuple[str, str], ...] = ()
     """For source packages that do not tell it themselves: the package, and what its build needs (uv only)."""
-    ahead_text: str
+    ahead_text: str = ""
     """Requirements that are installed before the others, which then build beside them; mostly empty: all at once."""
-    builds_from_source: bool
+    builds_from_source: bool = False
     """Whether the install step is lent compilers and git, for packages that come as sources."""
-    requirement_files: tuple[str, ...]
+    requirement_files: tuple[str, ...] = ()
     """Members of the bundle that the install step needs beside those texts: local wheels, for instance."""
-    index_url: str | None
-    extra_index_urls: tuple[str, ...]
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
     """Addresses without credentials: those are in the netrc file."""
-    netrc: bool
+    netrc: bool = False
     """Whether the install steps are given a secret of the build named `netrc`: names and passwords by host."""
-    secret_proxies: bool
+    secret_proxies: bool = False
     """Whether the steps that use a network are given a secret named `proxies`, a shell file that sets the proxies'
     variables. As build arguments, which Docker knows by itself, they would be in the builder's own records."""
-    wheels: bool
+    wheels: bool = False
     """Whether everything is installed from a folder of wheels, the build context named `mdai-wheels`, and no index."""
-    ca_bundle: CaBundle
+    ca_bundle: CaBundle = "none"
     """How CA certificates reach the install steps: not at all, as a secret of the build, or as a file of the
     context. Either way they are mounted, never part of a layer."""
-    labels: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...] = ()
     conda_packages: tuple[str, ...] = ()
     """Exact conda packages for the environment, `name=version=build`; none: what the channels have for that Python."""
     lock_preferences: str | None = None
@@ -169,6 +169,18 @@ class BuildPlan:
         """Hosts and ports of indexes without TLS, which pip asks nothing of unless told."""
         urls = (self.index_url or "", *self.extra_index_urls)
         return tuple(dict.fromkeys(urlsplit(url).netloc for url in urls if url.startswith("http://")))
+
+    def without_access(self) -> BuildPlan:
+        """The plan without how the machine that builds reaches packages, which are the same from wherever they come."""
+        return dataclasses.replace(
+            self,
+            index_url=None,
+            extra_index_urls=(),
+            netrc=False,
+            secret_proxies=False,
+            wheels=False,
+            ca_bundle="none",
+        )
 
     def as_json(self) -> str:
         """The plan as indented JSON."""

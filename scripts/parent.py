@@ -54,11 +54,19 @@ UNPACKED_WITHOUT = [
 ]
 
 
+def pyenv_versions() -> Path:
+    """The folder in which pyenv keeps its Pythons: where it says, at home, or beside the program that PATH finds."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    program = shutil.which("pyenv")
+    if not os.environ.get("PYENV_ROOT") and not root.is_dir() and program:
+        root = Path(program).resolve().parents[1]
+    return root / "versions"
+
+
 def interpreters() -> list[Path]:
     """The newest installation of each Python from 3.7 on that pyenv has on this machine."""
-    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     newest: dict[tuple[int, int], tuple[int, Path]] = {}
-    for folder in versions.glob("3.*"):
+    for folder in pyenv_versions().glob("3.*"):
         numbers = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", folder.name)
         if numbers and int(numbers[2]) >= 7 and (folder / "bin/python").exists():
             key, patch = (int(numbers[1]), int(numbers[2])), int(numbers[3])
@@ -156,8 +164,12 @@ def make_parent() -> None:
         return
     if not found and not conda_forge_answers():
         raise debian.Unavailable(
-            "no Python to put into the local parent image: conda-forge cannot be reached, and pyenv has none here.\n"
-            "  Next step: `pyenv install 3.10` (and the other versions that your models need), then this again."
+            "no Python to put into the local parent image: conda-forge cannot be reached, and pyenv has none from 3.7 "
+            f"on in {pyenv_versions()}\n"
+            "  Next step: one of these, then the same command again.\n"
+            "  - Where pyenv's Pythons are elsewhere: `export PYENV_ROOT=/path/to/pyenv`, in which `versions` is.\n"
+            "  - `pyenv install 3.8 3.10`: the Pythons that your models ask for (the example of quickstart: 3.8).\n"
+            "  - Where a proxy leads to conda-forge: `export HTTPS_PROXY=http://host:port`."
         )
     names = ", ".join(folder.name for folder in found)
     say(f"making {IMAGE} with Python {names}" if found else f"making {IMAGE} with conda-forge as its channel")

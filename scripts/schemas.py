@@ -51,7 +51,7 @@ def main() -> None:
         if before is not None and _format(before) == _format(now):
             broken += [f"{name}: {what}" for what in broken_promises(before, now)]
     if broken:
-        sys.exit("\n".join([*broken, "raise the format (documents.py, report/document.py), or keep these keys"]))
+        sys.exit("\n".join([*broken, "raise the format (documents/problems.py, report/document.py), or keep these"]))
     for file in FOLDER.glob("*.json"):
         file.unlink()
     for name in NAMES:

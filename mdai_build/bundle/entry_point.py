@@ -9,14 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-import io
-import re
-import sys
-import threading
-import tokenize
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from mdai_build.bundle.layout import ENTRY_POINT, missing_file
 from mdai_build.bundle.mistakes import find_mistakes, mistakes_of_helper
@@ -25,6 +18,7 @@ from mdai_build.bundle.names import shown
 from mdai_build.bundle.numpy_values import bindings
 from mdai_build.bundle.own_code import OwnCode, SourceFile
 from mdai_build.bundle.start_mistakes import misspelled_init
+from mdai_build.bundle.syntax import decode_entry_point, parse_entry_point
 from mdai_build.errors import BundleError, Location, Problem
 
 CLASS = "MDAIModel"
@@ -47,11 +41,11 @@ def check_entry_point(bundle: Bundle, python: str | None = None, device: str | N
     if not bundle.has(ENTRY_POINT):
         paths = [member.path for member in bundle.members]
         raise BundleError(missing_file(ENTRY_POINT, paths, "bundle.no-entry-point"))
-    source = _decode(bundle.read_bytes(ENTRY_POINT))
+    source = decode_entry_point(bundle.read_bytes(ENTRY_POINT))
+    tree = parse_entry_point(source, python)
+    if isinstance(tree, Problem):
+        return (tree,)
     check = _Check(source)
-    tree = check.parse(python)
-    if tree is None:
-        return tuple(check.warnings)
     own = OwnCode(bundle)
     check.check_class(tree, tuple(_other_models(own)))
     # Where the parent image is not ours, weights may lie in it.
@@ -74,71 +68,13 @@ def _other_models(own: OwnCode) -> Iterator[tuple[str, str]]:
                     yield shown(module.source.file.rpartition("/")[2].removesuffix(".py")), shown(name)
 
 
-def _decode(content: bytes) -> str:
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return io.TextIOWrapper(io.BytesIO(content), encoding, newline=None).read()
-    except (SyntaxError, UnicodeError, LookupError) as error:
-        raise BundleError(
-            Problem(
-                "bundle.entry-point-encoding",
-                f"mdai_deploy.py is not readable as text: {shown(str(error))}",
-                Location(ENTRY_POINT),
-                "a Python file in UTF-8",
-                "save it as UTF-8 in your editor",
-            )
-        ) from None
-
-
 class _Check:
-    def __init__(self, source: str) -> None:
-        self._source = SourceFile(ENTRY_POINT, source)
-        self.at_node = self._source.at_node
+    def __init__(self, source: SourceFile) -> None:
+        self.at_node = source.at_node
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
         self.predict: ast.FunctionDef | None = None
         """The method, once `check_class` has found it."""
-
-    def parse(self, python: str | None) -> ast.Module | None:
-        """The tree; None with a warning where a newer Python than ours may understand what we do not."""
-        target = tuple(int(part) for part in python.split(".")) if python else None
-        newer = target is not None and target > sys.version_info[:2]
-        # Grammar newer than the target's is refused by the parser where it can.
-        version = target if target is not None and target < sys.version_info[:2] else None
-        try:
-            return _parse(self._source.text, version)
-        except SyntaxError as error:
-            problem = Problem(
-                "bundle.syntax-error",
-                f"mdai_deploy.py is not valid Python{f' {python}' if python else ''}: {shown(error.msg)}",
-                self._place(error),
-                next_step=_syntax_advice(error, self._source.lines),
-            )
-        except (ValueError, RecursionError, MemoryError) as error:
-            reason = "it holds a NUL byte" if isinstance(error, ValueError) else "it is nested too deep"
-            problem = Problem(
-                "bundle.syntax-error", f"mdai_deploy.py is not valid Python: {reason}", Location(ENTRY_POINT)
-            )
-        if not newer:
-            raise BundleError(problem, self.warnings)
-        self.warnings.append(
-            Problem(
-                "bundle.entry-point-unread",
-                f"mdai_deploy.py could not be checked: this is Python {sys.version_info[0]}.{sys.version_info[1]}, "
-                f"and to it the file is {problem.what.partition(' is ')[2]}",
-                problem.where,
-                next_step=f"run mdai-build with Python {python} to have it checked",
-            )
-        )
-        return None
-
-    def _place(self, error: SyntaxError) -> Location:
-        """Where it is; of a `match` that is too new the parser names the end."""
-        if error.msg.startswith("Pattern matching"):
-            with suppress(SyntaxError):
-                found = [node for node in ast.walk(_parse(self._source.text, None)) if isinstance(node, ast.Match)]
-                return self.at_node(min(found, key=lambda node: node.lineno))
-        return self._source.at(error.lineno, error.offset or None)
 
     def check_class(self, tree: ast.Module, elsewhere: Sequence[tuple[str, str]] = ()) -> None:
         """There is an MDAIModel, made without arguments, with a `predict` that takes the data.
@@ -358,26 +294,6 @@ class _Bound:
         return name in self.classes or name in self.functions or bool(self._others & {name, "*"})
 
 
-def _parse(source: str, version: tuple[int, ...] | None) -> ast.Module:
-    """The syntax tree. Before Python 3.11 a deep expression could overflow C's stack: there it gets a large one."""
-
-    def parse() -> ast.Module:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source, ENTRY_POINT, feature_version=version)  # type: ignore[arg-type]
-
-    if sys.version_info >= (3, 11):
-        return parse()
-    from concurrent.futures import ThreadPoolExecutor
-
-    usual = threading.stack_size(512 * 1024**2)
-    try:
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(parse).result()
-    finally:
-        threading.stack_size(usual)
-
-
 def _has_no_base(model: ast.ClassDef) -> bool:
     return all(isinstance(base, ast.Name) and base.id == "object" for base in model.bases)
 
@@ -408,20 +324,3 @@ def _within(function: _Function) -> Iterator[ast.AST]:
 def _called(call: ast.Call) -> str:
     function = call.func
     return function.attr if isinstance(function, ast.Attribute) else str(getattr(function, "id", ""))
-
-
-def _syntax_advice(error: SyntaxError, lines: Sequence[str]) -> str | None:
-    line = lines[error.lineno - 1].strip() if error.lineno and error.lineno <= len(lines) else ""
-    if isinstance(error, TabError):
-        return "indent with spaces only"
-    if isinstance(error, IndentationError):
-        return "make the indentation of this line fit the lines around it"
-    if re.match(r"print\s+[^(=\s]", line):
-        return "this is Python 2; write print(...)"
-    if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
-        return "this is a mark of a merge conflict; settle the conflict"
-    if line.startswith(("%", "!")):
-        return "this is a command of a notebook, not Python; remove the line"
-    if "is only supported in Python" in error.msg or "are only supported in Python" in error.msg:
-        return "write it for that Python, or choose a newer base_image in config.yaml"
-    return None

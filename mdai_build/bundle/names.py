@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
@@ -99,6 +100,15 @@ def shown(text: str, limit: int = 200) -> str:
 
 
 def slug(name: str) -> str:
-    """A name fit for an image (OCI distribution specification: lower case, digits, `-` between)."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lower()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:100].rstrip("-") or "model"
+    """A name fit for an image (OCI distribution specification: lower case, digits, `-` between).
+
+    Where letters get lost, a few digits of the name's SHA-256 stand for them: names that differ stay apart.
+    """
+    plain = unicodedata.normalize("NFKD", name).casefold()
+    kept = re.sub(r"[^a-z0-9]+", "-", plain.encode("ascii", "ignore").decode("ascii"))
+    kept = kept.strip("-")[:100].rstrip("-") or "model"
+    if not any(character.isalnum() and not character.isascii() for character in plain):
+        return kept
+    # As two file systems spell the same name.
+    composed = unicodedata.normalize("NFC", name)
+    return f"{kept}-{hashlib.sha256(composed.encode('utf-8', 'replace')).hexdigest()[:8]}"

@@ -19,8 +19,10 @@ _OPENS = re.compile(
     r"open|load|load_model|load_weights|load_learner|loadtxt|loadmat|genfromtxt|memmap|imread|read_\w+|readNet\w*"
     r"|InferenceSession|Booster|from_pretrained|model_from_json|SourceFileLoader"
 )
+_FETCHES_WEIGHTS = re.compile(r"(?:load_state_dict_from_url|hub\.load)$")
 _FETCHES = re.compile(
-    r"(?:load_state_dict_from_url|urlopen|requests\.get|wget\.download|utils\.get_file|download_file_from_google_drive|urlretrieve|hub\.load|hf_hub_download|snapshot_download|gdown\.download)$"
+    r"(?:urlopen|urlretrieve|requests\.get|wget\.download|gdown\.download|utils\.get_file|hf_hub_download"
+    r"|snapshot_download|download_file_from_google_drive)$"
 )
 _ASKS_FOR_GPU = frozenset({"is_available", "device_count", "list_physical_devices", "is_built_with_cuda"})
 
@@ -166,29 +168,43 @@ def _run_at_start(tree: ast.Module, into_functions: bool) -> Iterator[ast.AST]:
 
 
 def _downloads(nodes: Nodes, at: At, files: Collection[str] | None) -> Iterator[Problem]:
-    """Weights that a library fetches when the model is made: an image runs without a network."""
+    """What a model fetches when it is made or asked: an image runs without a network."""
     for node in nodes:
         if not isinstance(node, ast.Call):
             continue
-        words = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
         name = ast.unparse(node.func)
-        first = getattr(node.args[0], "value", None) if node.args else None
-        fetches = (
-            words.get("pretrained") is True
-            or "imagenet" in (words.get("weights"), words.get("encoder_weights"))
-            or _FETCHES.search(name) is not None
-            or (name.endswith(".from_pretrained") and isinstance(first, str) and not _holds(first, files))
-        )
-        if fetches:
+        fetched = _fetched(node, name, files)
+        if fetched is not None:
             yield Problem(
                 "bundle.download",
-                f"`{shown(name, 60)}` downloads its weights, and an image runs without a network",
+                f"`{shown(name, 60)}` {fetched[0]}, and an image runs without a network",
                 at(node),
                 "everything that the model reads, in its folder",
-                "save the weights into the model's folder once, and load them from there "
-                "(pretrained=False or weights=None, then load_state_dict or load_weights)",
+                fetched[1],
             )
             return
+
+
+def _fetched(call: ast.Call, name: str, files: Collection[str] | None) -> tuple[str, str] | None:
+    """What a call fetches, as the end of a sentence, and how to do without; None where it fetches nothing."""
+    words = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+    first = getattr(call.args[0], "value", None) if call.args else None
+    if words.get("pretrained") is True or "imagenet" in (words.get("weights"), words.get("encoder_weights")):
+        return "downloads its weights", (
+            "save the weights into the model's folder once, and load them from there "
+            "(pretrained=False or weights=None, then load_state_dict or load_weights)"
+        )
+    if name.endswith(".from_pretrained") and isinstance(first, str) and not _holds(first, files):
+        once = f"{shown(name, 60)}({shown(first, 60)!r}).save_pretrained(...)"
+        return "downloads what it loads", f"save it into the model's folder once (`{once}`), and load it from there"
+    if _FETCHES_WEIGHTS.search(name):
+        return "downloads weights", "save the weights into the model's folder once, and load them from there"
+    if _FETCHES.search(name):
+        return (
+            "fetches something from the network",
+            "put what it fetches into the model's folder once, and read it from there",
+        )
+    return None
 
 
 def _holds(path: str, files: Collection[str] | None) -> bool:

@@ -78,8 +78,9 @@ def bake_command(
     """
     from mdai_build.cli.progress import Progress
     from mdai_build.pipeline.bake import BakeOptions, bake_file_of, bake_models
-    from mdai_build.pipeline.build import TAG_PREFIX, BuildOptions
+    from mdai_build.pipeline.build import BuildOptions
     from mdai_build.pipeline.serve import Trial
+    from mdai_build.pipeline.tags import TAG_PREFIX
     from mdai_build.report.document import bake_as_json, bake_junit_xml
     from mdai_build.report.many import print_bake, print_by_model
 

@@ -10,7 +10,7 @@ from mdai_build.cli.completing import message_numbers
 from mdai_build.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
-    from mdai_build.documents import ExplainDocument
+    from mdai_build.documents.machine import ExplainDocument
 
 
 @click.command("explain")

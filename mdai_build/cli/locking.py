@@ -17,7 +17,7 @@ from mdai_build.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mdai_build.documents import LockCheckDocument
+    from mdai_build.documents.bundle import LockCheckDocument
 
 
 @click.command("lock")

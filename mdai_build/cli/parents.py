@@ -10,7 +10,7 @@ from mdai_build.cli.completing import parent_names
 from mdai_build.cli.options import json_option, parent_option, print_json, read_settings
 
 if TYPE_CHECKING:
-    from mdai_build.documents import ParentsListDocument
+    from mdai_build.documents.machine import ParentsListDocument
 
 
 @click.group("parents")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.inspection import ImageDetails, Layer, digests_of, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
     from mdai_build.engine.parent import ensure_parent, in_registry, pull_image
-    from mdai_build.engine.progress import Stage
+    from mdai_build.engine.progress import Stage, Step
     from mdai_build.engine.push import Pushed, push_image
     from mdai_build.engine.resolver import Resolution, Resolver
     from mdai_build.engine.secrets import netrc_file, proxy_file
@@ -45,7 +45,7 @@ _MODULES = {
     "inspection": ("ImageDetails", "Layer", "digests_of", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),
     "parent": ("ensure_parent", "in_registry", "pull_image"),
-    "progress": ("Stage",),
+    "progress": ("Stage", "Step"),
     "push": ("Pushed", "push_image"),
     "resolver": ("Resolution", "Resolver"),
     "secrets": ("netrc_file", "proxy_file"),
@@ -72,6 +72,7 @@ __all__ = [
     "Resolver",
     "RunOptions",
     "Stage",
+    "Step",
     "attach_statement",
     "attached_statement",
     "bake_file",

@@ -21,11 +21,10 @@ _INSPECT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Pushed:
-    """An image in a registry."""
+    """Where an image was pushed to."""
 
     reference: str
-    digest: str
-    """Of its manifest: what a platform should pull it by."""
+    """With its digest: what a platform should pull."""
     size_bytes: int | None
     """Of all its layers as the registry holds them; None where it did not tell."""
     new_layers: int
@@ -55,8 +54,7 @@ def push_image(engine: Engine, reference: str, on_step: Callable[[str], None]) -
     if exit_code != 0 or digest is None:
         raise _failure(reference, "\n".join(said[-20:]))
     return Pushed(
-        reference=reference,
-        digest=digest,
+        reference=f"{reference}@{digest}",
         size_bytes=_size(engine, f"{reference.rpartition(':')[0]}@{digest}"),
         new_layers=sum(state == "Pushed" for state in layers.values()),
         seconds=time.monotonic() - begun,

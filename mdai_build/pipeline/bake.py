@@ -22,15 +22,12 @@ from mdai_build.pipeline.bases import Finder
 from mdai_build.pipeline.build import (
     CONTEXTS,
     NAME_PLACE,
-    TAG_PREFIX,
     BuildOptions,
     Prepared,
     build_prepared,
     built_before,
-    choose_tag,
     finish,
     image_request,
-    normalise_tag,
     prepare,
     unfinished,
 )
@@ -44,6 +41,7 @@ from mdai_build.pipeline.planning import (
     with_resolved,
 )
 from mdai_build.pipeline.serve import Tell
+from mdai_build.pipeline.tags import TAG_PREFIX, choose_tag, normalise_tag
 from mdai_build.plan import BuildPlan
 from mdai_build.report.values import BakeReport, ModelReport
 from mdai_build.settings import Settings

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -14,8 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mdai_build.bases import INLINE, USED_LABEL
 from mdai_build.bundle import UnpackedBundle
-from mdai_build.errors import Location, MdaiBuildError, Problem, RequirementsError, UsageError
-from mdai_build.interrupts import uninterrupted
+from mdai_build.errors import Problem, RequirementsError
 from mdai_build.pipeline.bases import Finder, Found, use
 from mdai_build.pipeline.check import CheckedModel, overrides
 from mdai_build.pipeline.install import next_attempt
@@ -37,10 +34,9 @@ from mdai_build.pipeline.provenance import record_provenance, signing_key, wants
 from mdai_build.pipeline.reproduce import normalised, parent_identity, without_settings
 from mdai_build.pipeline.serve import Outcome, PlanMaker, Tell, Trial, plan_ahead, smoke_test
 from mdai_build.pipeline.store import UNFINISHED
-from mdai_build.pipeline.untested import note_tested, note_untested, refuse_to_push, tag_of_untested
+from mdai_build.pipeline.tags import TAG_PREFIX, choose_tag, give_tag, normalise_tag
 from mdai_build.plan import (
     CONTENT_LABEL,
-    LABEL_PREFIX,
     BuildPlan,
     content_digest,
     weights_cost_more,
@@ -52,17 +48,10 @@ if TYPE_CHECKING:
     from mdai_build.report.values import BuildReport
     from mdai_build.smoke import Check
 
-TAG_PREFIX = "mdai-build/"
 CONTEXTS = "contexts"
 """The folder of build contexts in the cache."""
 NAME_PLACE = "{name}"
 """Stands for the model's name in the settings cache_from and cache_to."""
-# The distribution project's grammar of references, without a digest: host and port, path, version.
-_TAG = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]+)?/)?"
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
-)
 
 
 @dataclass(frozen=True)
@@ -325,7 +314,7 @@ def finish(
         UnavailableError: it passed, and could not be pushed.
     """
     from mdai_build.engine import push_image
-    from mdai_build.report.values import BuildReport, ImageReport, ParentReport, PushReport, StageReport, StepReport
+    from mdai_build.report.values import BuildReport, ImageReport, ParentReport
 
     begun = time.monotonic()
     outcome: Outcome | None = None
@@ -337,20 +326,19 @@ def finish(
     kept = outcome is None or outcome.smoke.passed
     tag, told = choose_tag(engine, model, settings, options)
     if kept:
-        _give_tag(engine, built.image_id, tag, settings, tested=options.test)
+        give_tag(engine, built.image_id, tag, settings, tested=options.test)
     pushed = None
     if kept and options.push:
         tell(f"pushing {tag}")
         with warnings_of(model.checked):
-            done = push_image(engine, tag, tell)
-        pushed = PushReport(f"{done.reference}@{done.digest}", done.size_bytes, done.new_layers, done.seconds)
+            pushed = push_image(engine, tag, tell)
     return BuildReport(
         image=ImageReport(tag, built.image_id, facts.size_bytes if facts else 0, built.digest or None)
         if kept
         else None,
         parent=ParentReport(reference=model.plan.parent.reference, why=model.plan.parent.why),
-        stages=tuple(StageReport(stage.name, stage.seconds, stage.cached) for stage in built.stages),
-        steps=tuple(StepReport(step.name, step.start, step.end, cached=False) for step in built.steps),
+        stages=built.stages,
+        steps=built.steps,
         overrides=overrides(model.checked),
         warnings=(*model.checked.warnings, *told),
         smoke=outcome.smoke if outcome else None,
@@ -360,50 +348,3 @@ def finish(
         pushed=pushed,
         base=model.base.report if model.base and built.stages else None,
     )
-
-
-def choose_tag(
-    engine: Engine, model: Prepared, settings: Settings, options: BuildOptions
-) -> tuple[str, tuple[Problem, ...]]:
-    """The tag for the image: the one that was asked for, unless the image is not tested and that one is a tested one's.
-
-    Raises:
-        UsageError: the image is to be pushed, and cannot have the tag.
-    """
-    if options.test or options.tag_untested:
-        return model.tag, ()
-    tag, told = tag_of_untested(settings, engine.image(model.tag), model.tag, model.digest)
-    if options.push:
-        refuse_to_push(model.tag, tag)
-    return tag, told
-
-
-def _give_tag(engine: Engine, image_id: str, tag: str, settings: Settings, tested: bool) -> None:
-    before = engine.image(tag)
-    with uninterrupted():
-        if tested:
-            note_tested(settings, image_id)
-        elif before is None or before.id != image_id:
-            note_untested(settings, image_id)
-        engine.tag(image_id, tag)
-        if before is not None and before.id != image_id and f"{LABEL_PREFIX}version" in before.labels:
-            with contextlib.suppress(MdaiBuildError):  # a container may still run it
-                engine.remove_image(before.id)
-
-
-def normalise_tag(tag: str, option: str = "--tag") -> str:
-    """A tag with its version part, `latest` where none is given.
-
-    Raises:
-        UsageError: no image can have that name.
-    """
-    if not _TAG.fullmatch(tag):
-        raise UsageError(
-            Problem(
-                code="usage.tag",
-                what=f"no image can have the name {tag!r}",
-                where=Location(f"option {option}"),
-                expected="NAME or NAME:VERSION, the name in lower case, such as mymodel:1.2 or host:5000/team/mymodel",
-            )
-        )
-    return tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"

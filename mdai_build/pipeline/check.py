@@ -15,7 +15,7 @@ from mdai_build.requirements import MACHINES, Requirements, missing_imports, rea
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.documents import CheckDocument, ConfigDocument
+    from mdai_build.documents.bundle import CheckDocument, ConfigDocument
 
 T = TypeVar("T")
 

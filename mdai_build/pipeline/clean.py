@@ -26,7 +26,7 @@ from mdai_build.scratch import abandoned_folders
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.documents import CleanDocument
+    from mdai_build.documents.machine import CleanDocument
     from mdai_build.engine import Engine
 
 Outcome = Literal["removed", "would remove", "nothing", "in use", "kept", "not reached"]

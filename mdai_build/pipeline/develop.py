@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from mdai_build.bundle import SMOKE_FILE
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError, UsageError
-from mdai_build.pipeline.build import BuildOptions, ensure_image, normalise_tag, prepare, unfinished
+from mdai_build.pipeline.build import BuildOptions, ensure_image, prepare, unfinished
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.folder import model_root, reader, stamps
 from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.reload import Served
 from mdai_build.pipeline.serve import Trial, local_model
 from mdai_build.pipeline.store import unpack
+from mdai_build.pipeline.tags import TAG_PREFIX, normalise_tag
 from mdai_build.report.values import Verdict
 from mdai_build.settings import Settings
 
@@ -231,7 +232,7 @@ class _Session:
 
         engine = connect(self._settings.engine_folder)
         unpacked, plan = plan_model(checked, self._settings, self._listener.tell)
-        tag = normalise_tag(f"mdai-build/{checked.bundle.name}")
+        tag = normalise_tag(f"{TAG_PREFIX}{checked.bundle.name}")
         model = prepare(engine, checked, unpacked, plan, tag, self._settings, BuildOptions(), self._listener.tell)
         options = RunOptions(
             memory=self._settings.memory,

@@ -16,7 +16,7 @@ from mdai_build.requirements import Guess, guess_requirements
 from mdai_build.text_templates import text_templates
 
 if TYPE_CHECKING:
-    from mdai_build.documents import InitDocument
+    from mdai_build.documents.bundle import InitDocument
 
 Task = Literal["classification", "segmentation", "detection", "series", "image"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -47,7 +47,7 @@ from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
-    from mdai_build.documents import LockDocument
+    from mdai_build.documents.bundle import LockDocument
 
 _MOST_LOCK_BYTES = 1024**2
 _MUST_BE_BUILT = re.compile(r"no usable wheels|Building source distributions is disabled")

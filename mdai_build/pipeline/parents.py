@@ -16,7 +16,7 @@ from mdai_build.pipeline.serve import Tell
 from mdai_build.settings import Settings, pins_file
 
 if TYPE_CHECKING:
-    from mdai_build.documents import ListedParentDocument, ParentsPinDocument
+    from mdai_build.documents.machine import ListedParentDocument, ParentsPinDocument
 
 _HEADING = """\
 # Digests of parent images, by `mdai-build parents pin`: a build takes these bytes, whatever the names come to mean.

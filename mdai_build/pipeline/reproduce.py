@@ -78,18 +78,7 @@ def normal_form(
 
 def without_settings(plan: BuildPlan) -> BuildPlan:
     """The plan without what depends on who builds: how packages are reached, and what the engine can do."""
-    return replace(
-        plan,
-        index_url=None,
-        extra_index_urls=(),
-        netrc=False,
-        secret_proxies=False,
-        wheels=False,
-        ca_bundle="none",
-        builds_from_source=False,
-        layers_merge=True,
-        weights_first=False,
-    )
+    return replace(plan.without_access(), builds_from_source=False, layers_merge=True, weights_first=False)
 
 
 def parent_identity(engine: Engine, image_id: str) -> str:

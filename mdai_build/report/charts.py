@@ -13,7 +13,7 @@ from mdai_build.report.text import duration, size
 from mdai_build.smoke.profile import STEPS, Measurement, ProfileResult, percentile
 
 if TYPE_CHECKING:
-    from mdai_build.documents import MeasurementDocument, ProfileDocument
+    from mdai_build.documents.smoke import MeasurementDocument, ProfileDocument
     from mdai_build.errors import Problem
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -13,16 +13,12 @@ from mdai_build.errors import MdaiBuildError, Problem, SmokeTestFailedError
 from mdai_build.report.text import clean, clean_line
 
 if TYPE_CHECKING:
-    from mdai_build.documents import (
+    from mdai_build.documents.build import BakeDocument, BasesDocument, BuildDocument, ImageDocument
+    from mdai_build.documents.problems import FailureDocument, Format
+    from mdai_build.documents.smoke import (
         AnswerDocument,
-        BakeDocument,
-        BasesDocument,
-        BuildDocument,
         CheckOfModelDocument,
-        FailureDocument,
-        Format,
         GpuDocument,
-        ImageDocument,
         SmokeDocument,
         SmokeTestDocument,
     )
@@ -49,12 +45,7 @@ def report_as_json(report: BuildReport) -> BuildDocument:
             {"name": stage.name, "seconds": round(stage.seconds, 3), "cached": stage.cached} for stage in report.stages
         ],
         "steps": [
-            {
-                "name": step.name,
-                "start": None if step.start is None else round(step.start, 3),
-                "end": round(step.end, 3),
-            }
-            for step in report.steps
+            {"name": step.name, "start": round(step.start, 3), "end": round(step.end, 3)} for step in report.steps
         ],
         "overrides": list(report.overrides),
         "warnings": [problem.as_json() for problem in report.warnings],

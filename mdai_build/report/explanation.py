@@ -12,7 +12,7 @@ from mdai_build.error_pages import ErrorPage
 from mdai_build.report.terminal import console, print_facts
 
 if TYPE_CHECKING:
-    from mdai_build.documents import ExplanationDocument
+    from mdai_build.documents.machine import ExplanationDocument
 
 _WIDEST = 88
 

@@ -13,7 +13,7 @@ from mdai_build.report.terminal import console, print_problems, print_where_to_r
 from mdai_build.report.text import clean_line
 
 if TYPE_CHECKING:
-    from mdai_build.documents import DoctorDocument
+    from mdai_build.documents.machine import DoctorDocument
 
 HealthOutcome = Literal["ok", "warning", "missing", "skipped"]
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "bold red", "skipped": "dim"}

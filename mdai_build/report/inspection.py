@@ -17,7 +17,7 @@ from mdai_build.report.text import clean_line, size
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mdai_build.documents import InspectDocument, ProvenanceDocument
+    from mdai_build.documents.image import InspectDocument, ProvenanceDocument
     from mdai_build.engine import ImageDetails
     from mdai_build.provenance import ReadStatement
 

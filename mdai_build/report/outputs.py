@@ -19,7 +19,7 @@ from mdai_build.report.document import FORMAT
 from mdai_build.report.writing import writing
 
 if TYPE_CHECKING:
-    from mdai_build.documents import RequestDocument
+    from mdai_build.documents.smoke import RequestDocument
     from mdai_build.smoke.request import SmokeRequest
     from mdai_build.smoke.result import Answer, Check
 

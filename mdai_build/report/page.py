@@ -26,13 +26,24 @@ from mdai_build.resources import resource
 if TYPE_CHECKING:
     from mdai_build.report.charts import ProfileView
     from mdai_build.report.inspection import Inspection
-    from mdai_build.report.values import BuildReport, StepReport
+    from mdai_build.report.values import BuildReport
     from mdai_build.report.views import SampleView
     from mdai_build.smoke.profile import ProfileResult
     from mdai_build.smoke.result import Check, SmokeResult
 
 _FOLDER = ("templates", "report")
 Facts = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A step or a stage of a build, in wall seconds since the build began."""
+
+    name: str
+    start: float | None
+    """None where it is not known; `end` is then how long it took."""
+    end: float
+    cached: bool
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,8 @@ class Page:
     facts: Facts = ()
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    steps: tuple[StepReport, ...] = ()
-    """Of the build; those without a place in time are told by their length."""
+    steps: tuple[StepRow, ...] = ()
+    """Of the build."""
     overrides: tuple[str, ...] = ()
     inspection: Inspection | None = None
     checks: tuple[Check, ...] = ()
@@ -57,8 +68,6 @@ class Page:
 
 def page_of_build(report: BuildReport, inspection: Inspection | None, samples: Sequence[SampleView]) -> Page:
     """The page of a build; `inspection` is of the image that it made."""
-    from mdai_build.report.values import StepReport
-
     facts = [("parent", f"{report.parent.reference}: {report.parent.why}")]
     if report.image is not None:
         facts.insert(0, ("image", f"{report.image.reference}, {size(report.image.size_bytes)}"))
@@ -70,7 +79,9 @@ def page_of_build(report: BuildReport, inspection: Inspection | None, samples: S
         verdict = "the smoke test failed; no image was kept"
     else:
         verdict = ("built" if report.stages else "unchanged") + (" and tested" if report.smoke else ", not tested")
-    steps = report.steps or tuple(StepReport(stage.name, None, stage.seconds, stage.cached) for stage in report.stages)
+    # Where the builder did not tell when its steps ran, the stages stand in for them.
+    steps = [StepRow(step.name, step.start, step.end, cached=False) for step in report.steps]
+    steps = steps or [StepRow(stage.name, None, stage.seconds, stage.cached) for stage in report.stages]
     smoke = report.smoke
     return Page(
         title=report.image.reference if report.image else "build",
@@ -79,7 +90,7 @@ def page_of_build(report: BuildReport, inspection: Inspection | None, samples: S
         facts=tuple(facts),
         errors=smoke.problems if smoke else (),
         warnings=(*report.warnings, *(smoke.warnings if smoke else ())),
-        steps=steps,
+        steps=tuple(steps),
         overrides=report.overrides,
         inspection=inspection,
         checks=smoke.checks if smoke else (),

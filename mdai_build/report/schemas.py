@@ -9,32 +9,32 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 
-from mdai_build import documents
 from mdai_build.config.schema import config_schema
-from mdai_build.documents import FailureDocument
+from mdai_build.documents import build, bundle, image, machine, smoke
+from mdai_build.documents.problems import FailureDocument
 from mdai_build.smoke.schema import WithoutTitles, smoke_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FILES = MappingProxyType({"config": config_schema, "smoke": smoke_schema})
 REPORTS: Mapping[str, Any] = MappingProxyType(
     {
-        "check": documents.CheckDocument,
-        "build": documents.BuildDocument,
-        "bake": documents.BakeDocument,
-        "test": documents.SmokeTestDocument,
-        "predict": documents.PredictDocument,
-        "profile": documents.ProfileDocument,
-        "lock": documents.LockDocument,
-        "lock-check": documents.LockCheckDocument,
-        "inspect": documents.InspectDocument,
-        "verify": documents.VerifyDocument,
-        "explain": documents.ExplainDocument,
-        "init": documents.InitDocument,
-        "doctor": documents.DoctorDocument,
-        "clean": documents.CleanDocument,
-        "parents-list": documents.ParentsListDocument,
-        "parents-pin": documents.ParentsPinDocument,
-        "base": documents.BasesDocument,
+        "check": bundle.CheckDocument,
+        "build": build.BuildDocument,
+        "bake": build.BakeDocument,
+        "test": smoke.SmokeTestDocument,
+        "predict": smoke.PredictDocument,
+        "profile": smoke.ProfileDocument,
+        "lock": bundle.LockDocument,
+        "lock-check": bundle.LockCheckDocument,
+        "inspect": image.InspectDocument,
+        "verify": image.VerifyDocument,
+        "explain": machine.ExplainDocument,
+        "init": bundle.InitDocument,
+        "doctor": machine.DoctorDocument,
+        "clean": machine.CleanDocument,
+        "parents-list": machine.ParentsListDocument,
+        "parents-pin": machine.ParentsPinDocument,
+        "base": build.BasesDocument,
     }
 )
 """By the command that prints it; each of them prints a `FailureDocument` instead where it came to no result."""

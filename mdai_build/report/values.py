@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mdai_build.errors import MdaiBuildError, Problem
 
 if TYPE_CHECKING:
+    from mdai_build.engine import Pushed, Stage, Step
     from mdai_build.smoke.result import SmokeResult
 
 
@@ -66,46 +67,13 @@ class BaseState:
 
 
 @dataclass(frozen=True)
-class StageReport:
-    """One stage of the build: wall seconds, and whether the cache had it."""
-
-    name: str
-    seconds: float
-    cached: bool
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One step of the build: when it ran, in wall seconds since the build began, and whether the cache had it."""
-
-    name: str
-    start: float | None
-    """None where it is not known; `end` is then how long it took."""
-    end: float
-    cached: bool
-
-
-@dataclass(frozen=True)
-class PushReport:
-    """Where the image was pushed to."""
-
-    reference: str
-    """With its digest: what a platform should pull."""
-    size_bytes: int | None
-    """Of all its layers as the registry holds them; None where it did not tell."""
-    new_layers: int
-    """How many the registry did not have."""
-    seconds: float
-
-
-@dataclass(frozen=True)
 class BuildReport:
     """The outcome of one build, its smoke test included."""
 
     image: ImageReport | None
     """None when no image was kept, since its smoke test failed."""
     parent: ParentReport
-    stages: tuple[StageReport, ...]
+    stages: tuple[Stage, ...]
     """Empty when nothing had changed: the image was there already."""
     warnings: tuple[Problem, ...]
     smoke: SmokeResult | None
@@ -115,11 +83,11 @@ class BuildReport:
     exit_code: int
     overrides: tuple[str, ...] = ()
     """What the requirements change in the preinstalled packages, a line each."""
-    pushed: PushReport | None = None
+    pushed: Pushed | None = None
     """None when no push was asked for."""
     base: BaseReport | None = None
     """None when nothing was built: the image was there already."""
-    steps: tuple[StepReport, ...] = ()
+    steps: tuple[Step, ...] = ()
     """Those that took time, as the builder timed them; empty where it did not tell."""
 
 

@@ -16,7 +16,7 @@ from mdai_build.report.text import clean_line, duration
 
 if TYPE_CHECKING:
     from mdai_build.canonical import Difference
-    from mdai_build.documents import VerifyDocument
+    from mdai_build.documents.image import VerifyDocument
 
 _MOST_ROWS = 20
 _WIDEST = 60

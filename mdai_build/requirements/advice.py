@@ -52,6 +52,12 @@ def _known() -> dict[str, Any]:
     return known
 
 
+def advised_packages() -> frozenset[str]:
+    """The packages that are known here."""
+    clashes = (row[key] for row in _known()["clashes"] for key in ("package", "with"))
+    return frozenset({*clashes, *_known()["numpy_2"], *_TENSORFLOWS})
+
+
 Advice = tuple[tuple[str, ...], Refusal]
 """The packages that are meant, the one whose line is to be changed first, and what to say."""
 

@@ -18,6 +18,7 @@ from mdai_build.errors import Location, Problem
 from mdai_build.requirements.hints import FAILS_ON_PURPOSE, OTHER_NAME
 from mdai_build.requirements.install import is_pinned
 from mdai_build.requirements.knowledge import fails_to_build, first_version
+from mdai_build.requirements.known_names import nearest_name
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
 from mdai_build.requirements.preflight import FULL_VERSIONS
 from mdai_build.requirements.redact import redact
@@ -117,7 +118,7 @@ def _explain(said: str, output: str, requirements: Requirements, python: str) ->
     if tags and untagged:
         return Findings((_no_matching_wheel(tags, requirements, lines, python, output),), without=(tags["name"],))
     if absent := _NO_PACKAGE.search(said):
-        problem = _no_package(absent["name"], said, requirements, lines, output)
+        problem = _no_package(absent["name"], said, requirements, lines, python, output)
         return Findings((problem,), without=(absent["name"],))
     if missing := _NO_VERSION.search(said) or _newer_than_all(said):
         problem = _no_version(missing, said, requirements, lines, output)
@@ -194,11 +195,18 @@ def _other_system(platform: re.Match[str], said: str, machine: str) -> Refusal:
     )
 
 
-def _no_package(name: str, said: str, requirements: Requirements, lines: Sequence[Requirement], output: str) -> Problem:
+def _no_package(
+    name: str, said: str, requirements: Requirements, lines: Sequence[Requirement], python: str, output: str
+) -> Problem:
     canonical = canonicalize_name(name)
-    advice = f"write `{OTHER_NAME[canonical]}`" if canonical in OTHER_NAME else "check how its name is written"
-    if name in sys.stdlib_module_names:
+    advice = "check how its name is written"
+    if canonical in OTHER_NAME:
+        advice = f"write `{OTHER_NAME[canonical]}`"
+    elif name in sys.stdlib_module_names:
         advice = "it is a module of Python itself: take out the line"
+    # A name that another package gives is not the user's to mend.
+    elif _named(name, requirements) and (near := nearest_name(name, python)):
+        advice = f"write `{near}`, if that is meant"
     return _nowhere(
         "no-package",
         name,

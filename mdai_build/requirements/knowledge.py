@@ -32,6 +32,8 @@ _FIRST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "torchvision": ("0.3.0", "0.5.0", "0.8.2", "0.12.0", "0.15.1", "0.17.0", "0.21.0"),
     }
 )
+DATED_PACKAGES = frozenset(_FIRST)
+"""Those of which it is known."""
 # The newest version that was tried, with compilers and without libraries for numbers, and failed: on the Pythons after
 # the last one that has a wheel. Others may do (numpy 1.22.4 on Python 3.11 takes five minutes), or were not tried.
 _FAILS_TO_BUILD: Mapping[str, Mapping[str, str]] = MappingProxyType(

@@ -61,6 +61,8 @@ _BROUGHT: Mapping[str, frozenset[str]] = MappingProxyType(
         "torchvision": frozenset({"PIL", "requests", "torch"}),
     }
 )
+MODULE_PACKAGES = frozenset({*_OTHERWISE.values(), *_BROUGHT})
+"""The packages that are known here."""
 # Modules of which it is known what brings them.
 _TOLD = frozenset(
     {

@@ -92,7 +92,7 @@ async def _serve(settings: Settings, log: Log) -> int:
     # The worker starts while the server still imports what it needs.
     supervising = asyncio.ensure_future(supervisor.run())
     await asyncio.sleep(0)
-    http = _http_server(app, log)
+    http = _http_server(app, settings, log)
     serving = asyncio.ensure_future(http.serve(sockets=[listener]))
     log.write("listening", address="{}:{}".format(*listener.getsockname()[:2]), pid=os.getpid())
     stopping = asyncio.ensure_future(stop.wait())
@@ -138,9 +138,14 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _http_server(app: Application, log: Log) -> Any:
+def _http_server(app: Application, settings: Settings, log: Log) -> Any:
     # Of the server's own packages, which main() has put on sys.path.
     import uvicorn
+
+    from .protocol import Protocol
+
+    class Connection(Protocol):
+        head_timeout = settings.head_timeout
 
     class HttpServer(uvicorn.Server):
         """Leaves the signals to us, under both names that uvicorn has had for that."""
@@ -156,7 +161,7 @@ def _http_server(app: Application, log: Log) -> Any:
     config = uvicorn.Config(
         app,
         interface="asgi3",
-        http="httptools",
+        http=Connection,
         loop="asyncio",
         ws="none",
         lifespan="off",

@@ -24,6 +24,7 @@ class Settings(NamedTuple):
     log_format: str
     load_timeout: float
     predict_timeout: float
+    head_timeout: float
     body_timeout: float
     grace_period: float
     max_body_bytes: int
@@ -102,6 +103,13 @@ VARIABLES: tuple[Variable, ...] = (
         "0",
         _seconds,
         "seconds one request may take in the model, 0 for no limit",
+    ),
+    Variable(
+        "MDAI_HEAD_TIMEOUT",
+        "head_timeout",
+        "30",
+        _seconds,
+        "seconds that a client may take to send the headers of a request, 0 for no limit",
     ),
     Variable(
         "MDAI_BODY_TIMEOUT",

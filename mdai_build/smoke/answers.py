@@ -275,6 +275,7 @@ class _OutputCheck:
             yield from self._coordinates(data, rows, columns)
 
     def _mask(self, mask: Sequence[Sequence[float]], sizes: set[tuple[int, int]]) -> Iterator[tuple[Problem, bool]]:
+        yield from self._fractions(mask)
         found = (len(mask), len(mask[0]))
         if found in sizes:
             return
@@ -293,6 +294,21 @@ class _OutputCheck:
             ),
             True,
         )
+
+    def _fractions(self, mask: Sequence[Sequence[float]]) -> Iterator[tuple[Problem, bool]]:
+        """The document asks for a segmentation mask as a list and says nothing of its numbers: a doubt, no mistake."""
+        fraction = next((value for row in mask for value in set(row) if value != int(value)), None)
+        if fraction is not None:
+            yield (
+                self._problem(
+                    "mask-fractions",
+                    "data.mask",
+                    f"holds fractions, such as {fraction:.3g}",
+                    "whole numbers: a pixel belongs to the label, or it does not",
+                    "cut the network's probabilities at a threshold: (mask > 0.5).astype(int).tolist()",
+                ),
+                False,
+            )
 
     def _coordinates(self, data: Mapping[str, Any], rows: int, columns: int) -> Iterator[tuple[Problem, bool]]:
         points: Iterator[tuple[str, float, float]]

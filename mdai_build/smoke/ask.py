@@ -9,7 +9,8 @@ from mdai_build.smoke.client import Client
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import SmokeRequest
 from mdai_build.smoke.result import Answer, Check, SmokeResult
-from mdai_build.smoke.run import Run, StopError
+from mdai_build.smoke.run import Run
+from mdai_build.smoke.session import StopError
 
 
 def ask(

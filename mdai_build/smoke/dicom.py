@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from mdai_build.smoke import jpeg_lossless
-from mdai_build.smoke.request import DICOM, JPEG, PNG, InputFile
+from mdai_build.smoke.request import JPEG, PNG, InputFile
 
 CT_IMAGE = UID("1.2.840.10008.5.1.4.1.1.2")
 COMPUTED_RADIOGRAPHY = UID("1.2.840.10008.5.1.4.1.1.1")
@@ -216,18 +216,7 @@ def as_input(name: str, ds: Dataset, transfer_syntax: UID = ExplicitVRLittleEndi
     """The dataset as a DICOM file of a request."""
     # pydicom decodes lossless JPEG by plugins alone, which this machine need not have.
     shown_as = write(ds) if transfer_syntax == JPEGLosslessSV1 else None
-    return InputFile(
-        name=name,
-        stored=write(ds, transfer_syntax),
-        shown_as=shown_as,
-        content_type=DICOM,
-        study_uid=str(ds.StudyInstanceUID),
-        series_uid=str(ds.SeriesInstanceUID),
-        instance_uid=str(ds.SOPInstanceUID),
-        rows=int(ds.Rows),
-        columns=int(ds.Columns),
-        frames=int(ds.get("NumberOfFrames", 1)),
-    )
+    return InputFile.of_dicom(name, write(ds, transfer_syntax), ds, shown_as)
 
 
 def as_picture(name: str, ds: Dataset, pixels: npt.NDArray[np.uint8], content_type: str) -> InputFile:

@@ -17,6 +17,8 @@ _OWN_CODE = re.compile(
     rf'File "{ROOT}(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in [^\n]*)?(?:\n +(?P<source>[^\n]*))?'
 )
 _READ_ONLY = "smoke.read-only"
+RAISED = ("smoke.predict-raised", _READ_ONLY)
+"""The codes of `refused`: an error that `predict` raised."""
 _READ_ONLY_WORDS = "Read-only file system"
 _OUT_OF_MEMORY = (
     "the model needs more memory than the limit: raise it with `--memory`, or load less at once "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mdai_build.errors import Location, Problem
-from mdai_build.smoke.request import DICOM, JPEG, PNG, InputFile, Scope
+from mdai_build.smoke.request import JPEG, PNG, InputFile, Scope
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -95,17 +95,7 @@ def _dicom(name: str, path: Path, start: bytes, position: int) -> tuple[float, I
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_NEEDED))
-            return _number(ds, position), InputFile(
-                name=name,
-                stored=path,
-                content_type=DICOM,
-                study_uid=str(ds.StudyInstanceUID),
-                series_uid=str(ds.SeriesInstanceUID),
-                instance_uid=str(ds.SOPInstanceUID),
-                rows=int(ds.Rows),
-                columns=int(ds.Columns),
-                frames=int(ds.get("NumberOfFrames") or 1),
-            )
+            return _number(ds, position), InputFile.of_dicom(name, path, ds)
     except AttributeError as error:
         raise ValueError(f"it is no DICOM image ({error})") from None
     except (InvalidDicomError, ValueError, TypeError, KeyError, EOFError, NotImplementedError) as error:

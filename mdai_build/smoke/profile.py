@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mdai_build.engine.target import Target
-from mdai_build.errors import Location, Problem
-from mdai_build.smoke import failures
-from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.errors import Problem
+from mdai_build.smoke.client import Client, Reply
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import RequestBody, SmokeRequest
 from mdai_build.smoke.result import Check
-from mdai_build.smoke.run import Run, StopError
+from mdai_build.smoke.run import Run
+from mdai_build.smoke.session import StopError
 
 STEPS = ("decode", "predict", "check", "encode")
 """What the server does with a request, in this order; `check` holds the outputs against the interface."""
@@ -78,7 +78,8 @@ def run_profile(
             run.tell_left_out()
             chosen, first = _choose(run)
             for number in range(count if chosen else 0):
-                later.append(_measure(run, chosen[number % len(chosen)]))
+                request = chosen[number % len(chosen)]
+                later.append(_measurement(request, run.post_again(request, measure=True)))
                 on_measured(number + 1)
         except StopError:
             pass
@@ -106,26 +107,6 @@ def _choose(run: Run) -> tuple[Sequence[SmokeRequest], Measurement | None]:
         run.judge()
         return (), None
     return chosen, first[chosen[0].name]
-
-
-def _measure(run: Run, request: SmokeRequest) -> Measurement:
-    try:
-        reply = run.post(request, measure=True)
-        if reply.status == 200:
-            return _measurement(request, reply)
-        seen, details = f"answered {reply.status}", reply.text[:20_000]
-    except (NoReplyError, TooSlowError, TooLargeError) as error:
-        seen, details = str(error), failures.log_tail(run.target)
-    problem = Problem(
-        code="smoke.not-repeatable",
-        what=f"the same request again: {seen}",
-        where=Location(file=f"sample {request.name}"),
-        expected="200, as the first time",
-        next_step="look for state that `predict` leaves behind in the model",
-        details=details,
-    )
-    run.fail("answers again", 0.0, problem)
-    raise StopError
 
 
 def _measurement(request: SmokeRequest, reply: Reply) -> Measurement:

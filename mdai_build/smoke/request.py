@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 Scope = Literal["INSTANCE", "SERIES", "STUDY"]
 
@@ -52,6 +55,26 @@ class InputFile:
     """The DICOM tags by keyword; only beside JPEG and PNG content."""
     shown_as: bytes | None = field(default=None, repr=False)
     """The same image in a form that this machine can decode, where `content` is not."""
+
+    @classmethod
+    def of_dicom(cls, name: str, stored: bytes | Path, ds: Dataset, shown_as: bytes | None = None) -> InputFile:
+        """A DICOM file, and what its dataset says of it.
+
+        Raises:
+            AttributeError: it is no image: what every image has is missing.
+        """
+        return cls(
+            name=name,
+            stored=stored,
+            content_type=DICOM,
+            study_uid=str(ds.StudyInstanceUID),
+            series_uid=str(ds.SeriesInstanceUID),
+            instance_uid=str(ds.SOPInstanceUID),
+            rows=int(ds.Rows),
+            columns=int(ds.Columns),
+            frames=int(ds.get("NumberOfFrames") or 1),
+            shown_as=shown_as,
+        )
 
     @property
     def content(self) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import time
@@ -16,15 +15,14 @@ from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
 from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.decode import NotDecodableError, decode_answer
+from mdai_build.smoke.failures import RAISED
 from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
 from mdai_build.smoke.request import Demand, RequestBody, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, Outcome, SmokeResult, mistake
+from mdai_build.smoke.session import Session, StopError
 
 MSGPACK = "application/msgpack"
-_POLL_SECONDS = (0.02, 0.5)
-_POLL_SHARE = 0.1  # of the time waited so far: what loads fast is seen at once, what loads long is not disturbed
-_EXIT_NOTICE_SECONDS = 3.0
 _REPEAT_BUDGET_SECONDS = 10.0
 _ENDPOINT_SECONDS = 10.0
 # What goes wrong when a model takes frames or colours for rows or columns.
@@ -38,10 +36,6 @@ _OWN_SAMPLES = (
 
 
 _MAY_REFUSE = "outputs if the model is meant for such images; if it is not, nothing needs to be done"
-
-
-class StopError(Exception):
-    """The target cannot be asked further; the check that says why has been told."""
 
 
 def _nobody(answer: Answer) -> None:
@@ -60,7 +54,7 @@ def run_smoke_test(
     answers none of the synthetic ones. What it refuses besides is a warning: not every model eats every image.
     """
     with Client(target.url) as client:
-        run = Run(target, plan, client, on_check, on_answer)
+        run = Run(target, plan, client, on_check, on_answer=on_answer)
         try:
             run.wait_until_ready()
             run.try_endpoints()
@@ -78,18 +72,12 @@ def run_smoke_test(
 
 
 @dataclass
-class Run:
+class Run(Session):
     """The state of one smoke test."""
 
-    target: Target
-    plan: SmokePlan
-    client: Client
-    on_check: Callable[[Check], None]
     on_answer: Callable[[Answer], None] = _nobody
-    checks: list[Check] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     refusals: list[tuple[SmokeRequest, tuple[Problem, ...]]] = field(default_factory=list)
-    load_seconds: float | None = None
     first_seconds: float | None = None
     later_seconds: float | None = None
     api_version: str | None = None
@@ -102,78 +90,10 @@ class Run:
             load_seconds=self.load_seconds,
             first_seconds=self.first_seconds,
             later_seconds=self.later_seconds,
-            peak_memory=self._peak_memory(),
+            peak_memory=self.peak_memory(),
             api_version=self.api_version,
             gpu=self.gpu,
         )
-
-    def _peak_memory(self) -> int | None:
-        """The target's own figure or the worker's, whichever saw more: engines tell samples, not the peak."""
-        worker = self._status().get("worker_peak_bytes")
-        seen = [self.target.peak_memory(), worker if isinstance(worker, int) else None]
-        return max((value for value in seen if value), default=None)
-
-    def tell(
-        self, name: str, outcome: Outcome, seconds: float, message: str, problems: tuple[Problem, ...] = ()
-    ) -> None:
-        check = Check(name, outcome, seconds, message, problems)
-        self.checks.append(check)
-        self.on_check(check)
-
-    def fail(self, name: str, seconds: float, *problems: Problem) -> None:
-        self.tell(name, "failed", seconds, problems[0].what, problems)
-
-    # ---- loading ----
-
-    def wait_until_ready(self) -> None:
-        """Follows the target until the model has loaded; stops at once when it cannot load any more."""
-        begin = time.monotonic()
-        shortest, longest = _POLL_SECONDS
-        last = "nothing answered"
-        while True:
-            problem = None
-            try:
-                reply = self.client.get("/ready")
-                last = f"GET /ready answered {reply.status}"
-                if reply.status == 200:
-                    break
-                problem = self._load_failure(reply)
-            except NoReplyError:
-                pass
-            except (TooSlowError, TooLargeError) as error:
-                last = f"GET /ready: {error}"
-            waited = time.monotonic() - begin
-            state = self.target.state()
-            if not state.running:
-                problem = failures.exited(self.target, state, "while the model was loaded")
-            elif problem is None and waited > self.plan.ready_seconds:
-                problem = failures.not_ready(self.plan.ready_seconds, self.target, last)
-            if problem is not None:
-                self.fail("model loads", waited, problem)
-                raise StopError
-            time.sleep(min(max(shortest, waited * _POLL_SHARE), longest))
-        told = self._status().get("load_seconds")
-        # The server's own figure, since a container may have been loading before we began to wait.
-        self.load_seconds = float(told) if isinstance(told, (int, float)) else time.monotonic() - begin
-        self.tell("model loads", "passed", self.load_seconds, f"ready after {self.load_seconds:.1f} s")
-
-    def _status(self) -> dict[str, Any]:
-        """What the server tells of itself; nothing where an image of other make has no /status."""
-        try:
-            status = json.loads(self.client.get("/status").body)
-        except (NoReplyError, TooSlowError, TooLargeError, ValueError, RecursionError):
-            return {}
-        return status if isinstance(status, dict) else {}
-
-    def _load_failure(self, reply: Reply) -> Problem | None:
-        """Why the model will never be ready, as far as the server says so."""
-        if reply.status != 503:
-            return None
-        if self._status().get("state") != "failed":
-            return None
-        # Asked again, since it may have failed between the two answers.
-        reason = self.client.get("/ready").text
-        return failures.load_failed(reason, failures.log_tail(self.target))
 
     # ---- endpoints ----
 
@@ -197,7 +117,7 @@ class Run:
         except (TooSlowError, TooLargeError) as error:
             reply, seen = None, str(error)
         except NoReplyError:
-            self._stop_if_gone(name, begin, f"during {name}")
+            self.stop_if_gone(name, begin, f"during {name}")
             reply, seen = None, "the connection broke"
         seconds = time.monotonic() - begin
         if reply is not None and reply.status == status:
@@ -212,16 +132,6 @@ class Run:
         )
         self.fail(name, seconds, problem)
         return None
-
-    def _stop_if_gone(self, name: str, begin: float, while_doing: str) -> None:
-        """Ends the test when the target has exited; its end may show a moment after its connections broke."""
-        deadline = time.monotonic() + _EXIT_NOTICE_SECONDS
-        while time.monotonic() < deadline:
-            state = self.target.state()
-            if not state.running:
-                self.fail(name, time.monotonic() - begin, failures.exited(self.target, state, while_doing))
-                raise StopError
-            time.sleep(0.1)
 
     # ---- requests ----
 
@@ -254,6 +164,30 @@ class Run:
         """The answer to one request; raises what `Client.post` does."""
         return self.client.post("/inference", RequestBody(request), MSGPACK, self.plan.predict_seconds, measure)
 
+    def post_again(self, request: SmokeRequest, spent: float = 0.0, measure: bool = False) -> Reply:
+        """The answer to a request that was answered once; `spent` are the seconds of the answers since.
+
+        Raises:
+            StopError: this time it is not answered.
+        """
+        try:
+            reply = self.post(request, measure)
+            if reply.status == 200:
+                return reply
+            seen, details = f"answered {reply.status}", reply.text[:20_000]
+        except (NoReplyError, TooSlowError, TooLargeError) as error:
+            seen, details = str(error), failures.log_tail(self.target)
+        problem = Problem(
+            code="smoke.not-repeatable",
+            what=f"the same request again: {seen}",
+            where=Location(file=f"sample {request.name}"),
+            expected="200, as the first time",
+            next_step="look for state that `predict` leaves behind in the model",
+            details=details,
+        )
+        self.fail("answers again", spent, problem)
+        raise StopError
+
     def send(self, request: SmokeRequest, on_reply: Callable[[Reply], None] | None = None) -> None:
         """Sends one request and judges the answer, as far as it can be judged by itself.
 
@@ -273,7 +207,7 @@ class Run:
             self.fail(name, time.monotonic() - begin, _bad_answer(name, f"the answer is too large: {error}"))
             return
         except NoReplyError as error:
-            self._stop_if_gone(name, begin, f"while it predicted sample {name}")
+            self.stop_if_gone(name, begin, f"while it predicted sample {name}")
             self.fail(name, time.monotonic() - begin, _bad_answer(name, f"the connection broke: {error}"))
             return
         if reply.status == 500:
@@ -331,13 +265,19 @@ class Run:
             return
         self.refusals.append((request, problems))
         told = tuple(replace(problem, expected=_MAY_REFUSE) for problem in problems)
-        self.tell(request.name, "warning", seconds, f"not supported by this model: {problems[0].what}", told)
+        # As long as nothing else worked, nobody knows whether it is this image or the model.
+        message = f"not supported by this model: {problems[0].what}" if self._useful() else problems[0].what
+        self.tell(request.name, "warning", seconds, message, told)
 
     # ---- the whole ----
 
+    def _useful(self) -> list[Answer]:
+        """The right answers that hold something."""
+        return [answer for answer in self.answers if answer.valid and answer.outputs]
+
     def judge(self) -> None:
         """Whether what the model answered makes up for what it refused."""
-        useful = [answer for answer in self.answers if answer.valid and answer.outputs]
+        useful = self._useful()
         sent = len(self.plan.requests)
         if useful:
             self.tell("answers", "passed", 0.0, f"{len(useful)} of {sent} requests have outputs")
@@ -346,11 +286,14 @@ class Run:
             return  # it is told already
         usual = [(request, found) for request, found in self.refusals if request.demand is Demand.EXPECTED]
         if usual:
+            raised = not self.answers and all(found[0].code in RAISED for _, found in self.refusals)
             self.tell(
                 "answers",
                 "failed",
                 0.0,
-                f"the model gave no outputs for any of {sent} requests",
+                f"`predict` failed on every one of {len(self.refusals)} samples"
+                if raised
+                else f"the model gave no outputs for any of {sent} requests",
                 tuple(replace(problem, expected=_OWN_SAMPLES) for _, found in usual for problem in found),
             )
             return
@@ -364,7 +307,7 @@ class Run:
 
     def measure(self) -> None:
         """Sends the first request with outputs again, for the time of later answers."""
-        useful = [answer for answer in self.answers if answer.valid and answer.outputs]
+        useful = self._useful()
         if not useful and all(check.passed for check in self.checks):
             useful = self.answers
         if not useful:
@@ -373,23 +316,7 @@ class Run:
         self.first_seconds = first.seconds
         times: list[float] = []
         while len(times) < self.plan.repeats and sum(times) + first.seconds < _REPEAT_BUDGET_SECONDS:
-            try:
-                reply = self.post(first.request)
-                seen, details = f"answered {reply.status}", reply.text[:20_000]
-            except (NoReplyError, TooSlowError, TooLargeError) as error:
-                seen, details = str(error), failures.log_tail(self.target)
-            if seen != "answered 200":
-                problem = Problem(
-                    code="smoke.not-repeatable",
-                    what=f"the same request again: {seen}",
-                    where=Location(file=f"sample {first.request.name}"),
-                    expected="200, as the first time",
-                    next_step="look for state that `predict` leaves behind in the model",
-                    details=details,
-                )
-                self.fail("answers again", sum(times), problem)
-                return
-            times.append(reply.seconds)
+            times.append(self.post_again(first.request, sum(times)).seconds)
         if times:
             self.later_seconds = statistics.median(times)
             self.tell("answers again", "passed", sum(times), f"{self.later_seconds:.3f} s each")
@@ -400,7 +327,7 @@ class Run:
         """Whether the model computed on a GPU; where there is none, that this was not tested."""
         target = cast("GpuTarget", self.target)
         begin = time.monotonic()
-        usage = gpu.read_usage(self._status().get("gpu"))
+        usage = gpu.read_usage(self.status().get("gpu"))
         try:
             report = gpu.read_report(target.ask_gpu(tuple(usage["frameworks"]) if usage else ()))
         except UnavailableError as failure:  # what ended it was told

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -99,7 +100,9 @@ def test_shown_text_is_harmless_in_a_terminal(text: str) -> None:
     [
         ("My Model (v2)", "my-model-v2"),
         ("Lunge_Röntgen", "lunge-rontgen"),
-        ("模型", "model"),
+        ("Straße", "strasse"),
+        ("模型", "model-c98e118e"),
+        ("肺 CT", "ct-9504a4b9"),
         ("", "model"),
         ("-..-", "model"),
         ("x" * 300, "x" * 100),
@@ -107,6 +110,12 @@ def test_shown_text_is_harmless_in_a_terminal(text: str) -> None:
 )
 def test_a_slug_reads_like_the_name(name: str, expected: str) -> None:
     assert slug(name) == expected
+
+
+def test_names_that_lose_letters_stay_apart() -> None:
+    assert len({slug(name) for name in ("肺", "心", "肺 CT", "心 CT", "model", "CT", "Łódź", "ódz")}) == 8
+    # A folder's name as macOS spells it.
+    assert slug("Łódź") == slug(unicodedata.normalize("NFD", "Łódź"))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mdai_build.engine import Stage
 from mdai_build.errors import Location, Problem
-from mdai_build.report.values import BuildReport, ImageReport, ParentReport, StageReport
+from mdai_build.report.values import BuildReport, ImageReport, ParentReport
 from mdai_build.smoke.request import Demand, InputFile, SmokeRequest
 from mdai_build.smoke.result import Answer, Check, SmokeResult
 
@@ -69,8 +70,8 @@ def report(smoke: SmokeResult, warning: Problem) -> BuildReport:
         image=ImageReport("mdai-build/model:latest", "sha256:0123456789ab", 612_345_678),
         parent=ParentReport("mdai-build/parent:local", "Google's registry does not answer"),
         stages=(
-            StageReport("conda environment", 12.34, False),
-            StageReport(f"requirements {HOSTILE}", 0.0, True),
+            Stage("conda environment", 12.34, False),
+            Stage(f"requirements {HOSTILE}", 0.0, True),
         ),
         warnings=(warning,),
         smoke=smoke,

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mdai_build.engine import Step
 from mdai_build.engine.inspection import ImageDetails, Layer
 from mdai_build.errors import Location, Problem
 from mdai_build.report.charts import profile_view
 from mdai_build.report.frames import Budget
 from mdai_build.report.inspection import Inspection, Package
 from mdai_build.report.page import Page, page_of_build
-from mdai_build.report.values import BuildReport, ImageReport, ParentReport, StepReport
+from mdai_build.report.values import BuildReport, ImageReport, ParentReport
 from mdai_build.report.views import SampleView, sample_view
 from mdai_build.smoke.profile import Measurement, ProfileResult
 from mdai_build.smoke.request import Demand, InputFile
@@ -146,9 +147,9 @@ def whole_page() -> Page:
         exit_code=7,
         overrides=(HOSTILE,),
         steps=(
-            StepReport("FROM parent", 0.0, 0.0, True),
-            StepReport(f"RUN {HOSTILE}", 0.5, 10.5, False),
-            StepReport("exporting", 10.5, 20.0, False),
+            Step("FROM parent", 0.0, 0.0),
+            Step(f"RUN {HOSTILE}", 0.5, 10.5),
+            Step("exporting", 10.5, 20.0),
         ),
     )
     samples = [series(), view("dx-monochrome1", []), clip()]

@@ -46,6 +46,9 @@ def test_an_open_line_of_which_no_version_fits(bundle_of) -> None:
     [
         ("nothere", "nothere was not found in the package registry and you require nothere", "no-package", "`nothere`"),
         ("cv2", "cv2 was not found in the package registry and you require cv2", "no-package", "`opencv-python`"),
+        *((typo, f"{typo} was not found in the package registry and you require it", "no-package", f"write `{name}`")
+          for typo, name in (("pydicmo", "pydicom"), ("scikit-imge", "scikit-image"), ("tesnorflow", "tensorflow"),
+                             ("Numpi", "numpy"), ("torchvison", "torchvision"), ("open-cv-python", "opencv-python"))),
         ("pkg==99", "there is no version of pkg==99 and you require pkg==99", "no-version", "pkg==99"),
         ("pkg>=9", "only pkg<=3.0.2 is available and you require pkg>=9", "no-version", "pkg<=3.0.2"),
         ("own", "only base==1.0 is available and own==1.0 depends on base>=2, we can conclude that own==1.0 cannot be "

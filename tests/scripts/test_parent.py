@@ -23,6 +23,22 @@ def test_no_pyenv_means_no_interpreters(tmp_path: Path, monkeypatch: pytest.Monk
     assert parent.interpreters() == []
 
 
+def test_pyenv_is_found_by_path_where_home_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pyenv" / "libexec" / "pyenv"
+    for file in (program, tmp_path / "pyenv" / "versions" / "3.10.2" / "bin" / "python"):
+        file.parent.mkdir(parents=True)
+        file.touch(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pyenv").symlink_to(program)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PYENV_ROOT", raising=False)
+
+    assert [folder.name for folder in parent.interpreters()] == ["3.10.2"]
+    (tmp_path / "home" / ".pyenv").mkdir(parents=True)
+    assert parent.interpreters() == []
+
+
 def test_the_recipe_digest_follows_its_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "packages.txt").write_text("git\n")
     monkeypatch.setattr(parent, "RECIPE", tmp_path)

@@ -96,6 +96,13 @@ def test_mask_size() -> None:
     findings = check_answer(request(), [output(data={"mask": [[0] * 10] * 10})])
     assert codes(findings) == ["mask-size"]
     assert "outputs[0].data.mask has 10 rows of 10 pixels" in findings.problems[0].what
+    fractions = [[0] * COLUMNS] * (ROWS - 1) + [[0.0, 1.0, 0.3712] + [1] * (COLUMNS - 3)]
+    findings = check_answer(request(), [output(data={"mask": fractions})])
+    assert findings.problems == ()
+    (doubt,) = findings.warnings
+    assert doubt.code == "smoke.mask-fractions" and "such as 0.371" in doubt.what
+    for whole in (0.0, 1.0, 255, True, -3.0, 1e300):
+        assert check_answer(request(), [output(data={"mask": [[whole] * COLUMNS] * ROWS})]) == Findings()
     swapped = check_answer(request(), [output(data={"mask": [[0] * ROWS] * COLUMNS})])
     assert "swapped" in swapped.problems[0].what
 
