@@ -27,6 +27,8 @@ from engine import Engine  # noqa: E402
 PAGE = ROOT / "docs" / "faults.md"
 PARENT = "mdai-build/parent:local-cpu"
 KILLS, WORKERS = 500, 2
+CACHE_KEPT, LOOK_SECONDS = "4GB", 60.0
+"""Of the engine's build cache, to which each kill adds the weights of its model; and how often that is looked at."""
 
 
 @contextmanager
@@ -81,10 +83,19 @@ def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: floa
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join()
+            while worker.is_alive():
+                worker.join(LOOK_SECONDS)
+                keep_cache_small(engine)
     for tally in tallies:
         total.join(tally)
     return total
+
+
+def keep_cache_small(engine: Engine) -> None:
+    """Removes what no build has used for longest; steps that all builds share stay."""
+    prune = ["docker", "buildx", "prune", "--force", "--keep-storage", CACHE_KEPT]
+    there = {**os.environ, **engine.client_environment()}
+    subprocess.run(prune, env=there, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def page(rows: list[tuple[Any, list[str], Any]], tally: Any) -> str:
