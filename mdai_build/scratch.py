@@ -85,6 +85,21 @@ def abandoned_folders(place: Path) -> Iterator[Path]:
                     os.close(handle)
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file that is read again, so that a run that ends meanwhile leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    half = file.with_name(f".{file.name}.half")
+    with uninterrupted():
+        try:
+            half.write_text(text, encoding="utf-8", newline="\n")
+            half.replace(file)
+        finally:
+            half.unlink(missing_ok=True)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock of that name, which is made if it is missing.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.scratch import abandoned_folders, scratch_folder
+from mdai_build.scratch import abandoned_folders, scratch_folder, write_whole
 
 
 def test_a_folder_is_there_for_the_block_and_for_its_owner_alone(tmp_path: Path) -> None:
@@ -75,3 +75,13 @@ def test_the_lock_tells_that_a_folder_is_in_use(tmp_path: Path) -> None:
     assert list(abandoned_folders(tmp_path)) == []
     os.close(handle)
     assert list(abandoned_folders(tmp_path)) == [folder]
+
+
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "file.lock"
+    write_whole(file, "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(file, "half\n" + "\ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.lock"] and file.read_bytes() == b"old\n"
+    write_whole(file, "new\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.lock"] and file.read_bytes() == b"new\n"
