@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,29 +26,33 @@ from engine import Engine  # noqa: E402
 PAGE = ROOT / "docs" / "faults.md"
 PARENT = "mdai-build/parent:local-cpu"
 KILLS, WORKERS = 500, 2
+ENGINE_DISK = "10g"
 CACHE_KEPT, LOOK_SECONDS = "4GB", 60.0
 """Of the engine's build cache, to which each kill adds the weights of its model; and how often that is looked at."""
 
 
 @contextmanager
 def own_engine(folder: Path) -> Iterator[Engine]:
-    """A private engine that has the local parent of the engine in use, and is gone afterwards."""
-    engine = Engine(folder)
-    engine.start()
-    try:
-        there = {**os.environ, **engine.client_environment()}
-        with subprocess.Popen(["docker", "save", PARENT], stdout=subprocess.PIPE) as save:
-            subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
-        yield engine
-    finally:
-        engine.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    """A private engine that has the local parent of the engine in use, and is gone afterwards.
+
+    It lies on a file system in memory, which can be made smaller so that it is full.
+    """
+    with import_module("kinds").small_disk(folder, ENGINE_DISK):
+        engine = Engine(folder / "engine")
+        try:
+            engine.start()
+            there = {**os.environ, **engine.client_environment()}
+            with subprocess.Popen(["docker", "save", PARENT], stdout=subprocess.PIPE) as save:
+                subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
+            yield engine
+        finally:
+            engine.stop()
 
 
 def try_kinds(engine: Engine, place: Path, only: list[str]) -> list[tuple[Any, list[str], Any]]:
     """Each kind with what was wrong, and the run of the fault."""
     kinds = import_module("kinds")
-    world = import_module("world").World(place / "kinds", engine.client_environment(), "faulty")
+    world = import_module("world").World(place / "kinds", engine.client_environment(), "faulty", revive=engine.start)
     world.change()
     world.build()
     rows = []
@@ -58,7 +61,7 @@ def try_kinds(engine: Engine, place: Path, only: list[str]) -> list[tuple[Any, l
             continue
         begun = time.monotonic()
         try:
-            wrong, run = kinds.judge(kind, world, engine.start)
+            wrong, run = kinds.judge(kind, world)
         except (OSError, AssertionError, TimeoutError, subprocess.CalledProcessError) as error:
             wrong, run = [f"not tried: {error}"], None
         rows.append((kind, wrong, run))
@@ -71,7 +74,7 @@ def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: floa
     kills, services, world = map(import_module, ("kills", "services", "world"))
     total, tallies = kills.Tally(), [kills.Tally() for _ in range(WORKERS)]
     (place / "index").mkdir(parents=True)
-    with services.one_wheel(place / "index") as url:
+    with services.wheel_server(place / "index") as url:
         workers = []
         for number, tally in enumerate(tallies):
             requirements = f"probe @ {url}/@NUMBER@/probe-1.0-py3-none-any.whl\n"
@@ -162,7 +165,7 @@ def main() -> int:
             engine = Engine(words.engine)
             engine.start()
             return _run(engine, place, words)
-        with own_engine(place / "engine") as engine:
+        with own_engine(place / "disk") as engine:
             return _run(engine, place, words)
 
 
