@@ -415,7 +415,7 @@ KINDS: tuple[Kind, ...] = (
         leaves=True,
     ),
     Kind("container-dies", "the container is killed from outside in its test", 7, "smoke.exited", _container_dies),
-    Kind("cache-full", "no room in the cache folder", 5, "bundle.store", _cache_full),
+    Kind("cache-full", "no room in the cache folder", 5, "bundle.no-room", _cache_full),
     Kind("temporary-full", "no room for temporary files", 0, "", _temporary_full, says="another folder is taken"),
     Kind("output-full", "no room where the report goes", 5, "output.disk-full", _output_full, moves=True),
     Kind("output-fixed", "the folder of the report cannot be written", 2, "output.refused", _output_fixed, moves=True),
