@@ -143,7 +143,9 @@ CLOSING = (
     "What a run needs for a moment lies in folders `mdai-build-run-…` that it has locked (`mdai_build/scratch.py`), "
     "and the images that it makes are noted in the cache until they have a tag (`mdai_build/engine/unfinished.py`); a "
     "container carries its run's number. The system frees a lock when its process ends, so the next run knows what "
-    "nobody needs any more. `mdai-build clean` looks for the same.",
+    "nobody needs any more. `mdai-build clean` looks for the same. What a run has started (`docker`, `uv`, a local "
+    "server) ends with it on Linux, even where it is killed: the system sees to that "
+    "(`mdai_build/engine/process.py`; it takes the `setpriv` of util-linux).",
     "",
     "A tag moves only to an image that passed its test. With `--no-test` an image takes a tag that is free, or "
     "that of an image that was not tested either; where a tested image has it, the new one gets the tag with "
