@@ -39,6 +39,8 @@ _BUILDX = "docker-buildx"
 _PLUGIN_FOLDERS = tuple(f"/usr/{part}/docker/cli-plugins" for part in ("local/lib", "local/libexec", "lib", "libexec"))
 _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
+_IMPATIENT_SECONDS = 5
+"""For an engine that did not answer the last time: a run that clears up asks it for several things."""
 _RESTART_SECONDS, _RESTART_LOOK_SECONDS = 5.0, 0.2
 """How long an engine that broke off is waited for."""
 _GREETING_SECONDS = 15
@@ -256,24 +258,26 @@ def lost_or_restarted(engine: Engine, meanwhile: str) -> UnavailableError:
 def engine_watched(engine: Engine) -> Iterator[threading.Event]:
     """An event that is set once the engine ends, restarted or not: what it tells of itself breaks off then."""
     ended = threading.Event()
-    with engine_words():
-        # None has this name: nothing is told, but the connection stays.
-        stream = engine.client.api.events(filters={"event": "mdai-build-none"})
+    streams: list[Any] = []
 
     def watch() -> None:
-        with contextlib.suppress(Exception):  # whatever breaks it off
-            for _ in stream:
+        with contextlib.suppress(Exception):  # one that tells of no events; or whatever breaks it off
+            # None has this name: nothing is told, but the connection stays.
+            streams.append(engine.client.api.events(filters={"event": "mdai-build-none"}))
+            for _ in streams[0]:
                 pass
-        ended.set()
+        if streams:
+            ended.set()
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
     try:
         yield ended
     finally:
-        with contextlib.suppress(Exception):  # a stream over ssh cannot be closed; it ends with us
-            stream.close()
-            watching.join(_RESTART_LOOK_SECONDS)
+        for stream in streams:
+            with contextlib.suppress(Exception):  # a stream over ssh cannot be closed; it ends with us
+                stream.close()
+                watching.join(_RESTART_LOOK_SECONDS)
 
 
 def connect(engine_folder: Path) -> Engine:
@@ -298,6 +302,7 @@ def connect(engine_folder: Path) -> Engine:
             tried.append(f"{host}: {failures[-1][1]}")
             continue
         client.api.timeout = _ANSWER_SECONDS
+        _become_impatient(client)
         engine = Engine(client=client, host=host, version=version, environment=environment)
         try:
             _check(engine)
@@ -384,6 +389,22 @@ def _client(host: str, tls: TLSConfig | bool, environment: Environment) -> docke
     client = docker.DockerClient(base_url=host, tls=tls, version=answer.output.strip(), timeout=_ANSWER_SECONDS)
     client.api.trust_env = False
     return client
+
+
+def _become_impatient(client: docker.DockerClient) -> None:
+    """Waits less long for an engine once it has not answered, until it does."""
+    send = client.api.send
+
+    def send_and_note(*args: Any, **words: Any) -> requests.Response:
+        try:
+            answer = send(*args, **words)
+        except requests.exceptions.ReadTimeout:
+            client.api.timeout = _IMPATIENT_SECONDS
+            raise
+        client.api.timeout = _ANSWER_SECONDS
+        return answer
+
+    client.api.send = send_and_note  # type: ignore[method-assign]
 
 
 def _tls_of(environment: dict[str, str]) -> TLSConfig | bool:
