@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import services
+from engine import alive
 from world import TRACEBACK, Run, World, until
 
 Inject = Callable[[World], "Run | list[Run]"]
@@ -117,7 +118,7 @@ def _engine_restarts_at(pattern: str) -> Inject:
         running.says(pattern)
         daemon = _daemon(world)
         os.kill(daemon, signal.SIGTERM)
-        until(lambda: not Path(f"/proc/{daemon}").exists())
+        until(lambda: not alive(daemon))
         world.revive()
         return running.finish()
 
