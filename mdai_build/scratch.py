@@ -12,15 +12,14 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mdai_build.interrupts import uninterrupted
+
 PREFIX = "mdai-build-run-"
-_NOT_LOCKED_YET = "new-"
-_NAME = re.compile(rf"(?P<new>{_NOT_LOCKED_YET})?(?:{PREFIX})[a-z0-9_]{{8}}")
-_MAKING_SECONDS = 3600
+_NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")
 
 
 @contextmanager
@@ -34,18 +33,35 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     """
     place = place or Path(tempfile.gettempdir())
     _remove_abandoned(place)
-    folder = Path(tempfile.mkdtemp(prefix=_NOT_LOCKED_YET + PREFIX, dir=place))
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        # Under this name others look at its lock.
-        folder = folder.rename(folder.with_name(folder.name.removeprefix(_NOT_LOCKED_YET)))
+    with contextlib.ExitStack() as stack:
+        with uninterrupted():
+            folder, handle = _make(place)
+            stack.callback(_remove, folder, handle)
         yield folder
-    finally:
+
+
+def _make(place: Path) -> tuple[Path, int]:
+    """A new folder, and what holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        # Until it is locked, another run takes it for a killed one's: then a second one is made.
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), folder.lstat()):
+                return folder, handle
+        os.close(handle)
+
+
+def _remove(folder: Path, handle: int) -> None:
+    with uninterrupted():
         shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
         # A builder may outlive its killed run for a moment, and have written into a folder that was being removed.
-        _remove_abandoned(place)
+        _remove_abandoned(folder.parent)
 
 
 def _remove_abandoned(place: Path) -> None:
@@ -57,8 +73,7 @@ def abandoned_folders(place: Path) -> Iterator[Path]:
     """The scratch folders in `place` whose runs have ended; each is locked while it is looked at."""
     with contextlib.suppress(OSError):
         for entry in sorted(place.iterdir()):
-            found = _NAME.fullmatch(entry.name)
-            if found is None or (found["new"] and time.time() - entry.lstat().st_mtime < _MAKING_SECONDS):
+            if not _NAME.fullmatch(entry.name):
                 continue
             with contextlib.suppress(OSError):
                 handle = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -68,6 +83,21 @@ def abandoned_folders(place: Path) -> Iterator[Path]:
                         yield entry
                 finally:
                     os.close(handle)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file that is read again, so that a run that ends meanwhile leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    half = file.with_name(f".{file.name}.half")
+    with uninterrupted():
+        try:
+            half.write_text(text, encoding="utf-8", newline="\n")
+            half.replace(file)
+        finally:
+            half.unlink(missing_ok=True)
 
 
 @contextmanager

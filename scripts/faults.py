@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,27 +26,33 @@ from engine import Engine  # noqa: E402
 PAGE = ROOT / "docs" / "faults.md"
 PARENT = "mdai-build/parent:local-cpu"
 KILLS, WORKERS = 500, 2
+ENGINE_DISK = "10g"
+CACHE_KEPT, LOOK_SECONDS = "4GB", 60.0
+"""Of the engine's build cache, to which each kill adds the weights of its model; and how often that is looked at."""
 
 
 @contextmanager
 def own_engine(folder: Path) -> Iterator[Engine]:
-    """A private engine that has the local parent of the engine in use, and is gone afterwards."""
-    engine = Engine(folder)
-    engine.start()
-    try:
-        there = {**os.environ, **engine.client_environment()}
-        with subprocess.Popen(["docker", "save", PARENT], stdout=subprocess.PIPE) as save:
-            subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
-        yield engine
-    finally:
-        engine.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    """A private engine that has the local parent of the engine in use, and is gone afterwards.
+
+    It lies on a file system in memory, which can be made smaller so that it is full.
+    """
+    with import_module("kinds").small_disk(folder, ENGINE_DISK):
+        engine = Engine(folder / "engine")
+        try:
+            engine.start()
+            there = {**os.environ, **engine.client_environment()}
+            with subprocess.Popen(["docker", "save", PARENT], stdout=subprocess.PIPE) as save:
+                subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
+            yield engine
+        finally:
+            engine.stop()
 
 
 def try_kinds(engine: Engine, place: Path, only: list[str]) -> list[tuple[Any, list[str], Any]]:
     """Each kind with what was wrong, and the run of the fault."""
     kinds = import_module("kinds")
-    world = import_module("world").World(place / "kinds", engine.client_environment(), "faulty")
+    world = import_module("world").World(place / "kinds", engine.client_environment(), "faulty", revive=engine.start)
     world.change()
     world.build()
     rows = []
@@ -56,7 +61,7 @@ def try_kinds(engine: Engine, place: Path, only: list[str]) -> list[tuple[Any, l
             continue
         begun = time.monotonic()
         try:
-            wrong, run = kinds.judge(kind, world, engine.start)
+            wrong, run = kinds.judge(kind, world)
         except (OSError, AssertionError, TimeoutError, subprocess.CalledProcessError) as error:
             wrong, run = [f"not tried: {error}"], None
         rows.append((kind, wrong, run))
@@ -69,7 +74,7 @@ def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: floa
     kills, services, world = map(import_module, ("kills", "services", "world"))
     total, tallies = kills.Tally(), [kills.Tally() for _ in range(WORKERS)]
     (place / "index").mkdir(parents=True)
-    with services.one_wheel(place / "index") as url:
+    with services.wheel_server(place / "index") as url:
         workers = []
         for number, tally in enumerate(tallies):
             requirements = f"probe @ {url}/@NUMBER@/probe-1.0-py3-none-any.whl\n"
@@ -81,10 +86,19 @@ def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: floa
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join()
+            while worker.is_alive():
+                worker.join(LOOK_SECONDS)
+                keep_cache_small(engine)
     for tally in tallies:
         total.join(tally)
     return total
+
+
+def keep_cache_small(engine: Engine) -> None:
+    """Removes what no build has used for longest; steps that all builds share stay."""
+    prune = ["docker", "buildx", "prune", "--force", "--keep-storage", CACHE_KEPT]
+    there = {**os.environ, **engine.client_environment()}
+    subprocess.run(prune, env=there, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def page(rows: list[tuple[Any, list[str], Any]], tally: Any) -> str:
@@ -129,7 +143,9 @@ CLOSING = (
     "What a run needs for a moment lies in folders `mdai-build-run-…` that it has locked (`mdai_build/scratch.py`), "
     "and the images that it makes are noted in the cache until they have a tag (`mdai_build/engine/unfinished.py`); a "
     "container carries its run's number. The system frees a lock when its process ends, so the next run knows what "
-    "nobody needs any more. `mdai-build clean` looks for the same.",
+    "nobody needs any more. `mdai-build clean` looks for the same. What a run has started (`docker`, `uv`, a local "
+    "server) ends with it on Linux, even where it is killed: the system sees to that "
+    "(`mdai_build/engine/process.py`; it takes the `setpriv` of util-linux).",
     "",
     "A tag moves only to an image that passed its test. With `--no-test` an image takes a tag that is free, or "
     "that of an image that was not tested either; where a tested image has it, the new one gets the tag with "
@@ -151,7 +167,7 @@ def main() -> int:
             engine = Engine(words.engine)
             engine.start()
             return _run(engine, place, words)
-        with own_engine(place / "engine") as engine:
+        with own_engine(place / "disk") as engine:
             return _run(engine, place, words)
 
 

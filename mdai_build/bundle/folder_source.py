@@ -74,7 +74,7 @@ class FolderSource:
             with telling_damage(place, name):
                 stream = place.open("rb")
             with stream:
-                yield number, MemberReader(stream, place, name, self.statuses[number].st_size)
+                yield number, MemberReader(stream, place, name, self.statuses[number].st_size, packed=False)
 
     @property
     def paths(self) -> Mapping[str, Path]:

@@ -12,6 +12,7 @@ and an object that anyone wrote to does not have it any more.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -52,13 +53,16 @@ def writing(store: Path) -> Iterator[None]:
     except MdaiBuildError:
         raise
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise UnavailableError(
             Problem(
-                "bundle.store",
+                "bundle.no-room" if full else "bundle.store",
                 f"the bundle cannot be unpacked: {error.strerror or error}",
                 Location(str(error.filename or store)),
-                "a writable folder with room for the unpacked bundle",
-                "free some disk space, or name another folder with the setting cache_folder",
+                "room for the unpacked bundle" if full else "a folder that this user may write to",
+                "free some disk space (`mdai-build clean` helps), or name a larger disk with the setting cache_folder"
+                if full
+                else "let this user write there, or name another folder with the setting cache_folder",
             )
         ) from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mdai_build.bundle.names import shown
+from mdai_build.bundle.stamp import changed
 from mdai_build.errors import BundleError, Location, Problem
 
 # bz2 and gzip tell of damaged data by OSError, tarfile of odd numbers by ValueError and of long chains of headers by
@@ -76,11 +77,13 @@ def _reason(error: BaseException) -> str:
 class MemberReader:
     """One member's bytes, in order. Tells when there are fewer or more of them than the archive says."""
 
-    def __init__(self, stream: _Readable, origin: Path, name: str, size: int) -> None:
+    def __init__(self, stream: _Readable, origin: Path, name: str, size: int, packed: bool = True) -> None:
+        """`packed`: whether it lies in an archive, whose word on its size may be wrong; a file's was true."""
         self._stream = stream
         self._origin = origin
         self._name = name
         self._missing = size
+        self._packed = packed
 
     def read(self, count: int) -> bytes:
         """At most `count` bytes; none at the end.
@@ -92,7 +95,9 @@ class MemberReader:
             part = self._stream.read(count)
         self._missing -= len(part)
         if self._missing < 0 or (not part and self._missing > 0):
-            raise damaged(self._origin, self._name, "it is not as long as it says, or it changed just now")
+            if not self._packed:
+                raise changed(self._origin, "file")
+            raise damaged(self._origin, self._name, "it is not as long as it says")
         return part
 
     def read_all(self) -> bytes:

@@ -15,12 +15,11 @@ from typing import Any
 from mdai_build.engine.build import (
     BuildRequest,
     BuildResult,
+    failed,
     given_up_after,
     given_up_with,
     image_id,
-    require_answer,
 )
-from mdai_build.engine.build_failure import build_failure
 from mdai_build.engine.connection import Engine
 from mdai_build.engine.process import Environment, run_quietly, started
 from mdai_build.engine.progress import Progress, follow
@@ -64,8 +63,7 @@ def bake_images(
                 follow(process.stdout or (), progress, _Once(on_step))
                 exit_code = process.wait()
             if exit_code != 0:
-                require_answer(engine)
-                raise build_failure(progress)
+                raise failed(engine, progress)
         told: dict[str, Any] = json.loads(metadata.read_bytes())
     seconds = time.monotonic() - begun
     stages, steps = progress.stages(), progress.steps(begun)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mdai_build.engine.build_failure import build_failure
-from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.build_failure import build_failure, says_engine_gone
+from mdai_build.engine.connection import Engine, engine_words, lost_or_restarted
 from mdai_build.engine.process import Environment, started
 from mdai_build.engine.progress import Progress, Stage, Step, follow
-from mdai_build.errors import BuildFailedError, Location, Problem, UnavailableError
+from mdai_build.errors import BuildFailedError, Location, MdaiBuildError, Problem, UnavailableError
 from mdai_build.scratch import scratch_folder
 
 _LOOK_SECONDS = 5.0
@@ -118,8 +118,7 @@ def build_image(engine: Engine, request: BuildRequest, on_step: Callable[[str], 
                 engine.remove_image(image_id(engine, json.loads(metadata.read_bytes())))
             raise
         if exit_code != 0:
-            require_answer(engine)
-            raise build_failure(progress, request.author_line)
+            raise failed(engine, progress, request.author_line)
         return BuildResult(
             image_id="" if request.output else image_id(engine, json.loads(metadata.read_bytes())),
             stages=progress.stages(),
@@ -176,8 +175,8 @@ def given_up_with(engine: Engine, process: subprocess.Popen[str]) -> Iterator[No
         while not over.wait(_LOOK_SECONDS):
             try:
                 require_answer(engine)
-            except UnavailableError as failure:
-                lost.append(failure)
+            except UnavailableError:
+                lost.append(lost_or_restarted(engine, "during the build"))
                 process.terminate()
                 return
 
@@ -188,6 +187,17 @@ def given_up_with(engine: Engine, process: subprocess.Popen[str]) -> Iterator[No
         over.set()
     if lost:
         raise lost[0]
+
+
+def failed(engine: Engine, progress: Progress, author_line: int = 1) -> MdaiBuildError:
+    """Why a builder ended with an error: a step of the build failed, or the engine is gone."""
+    if says_engine_gone(progress):
+        return lost_or_restarted(engine, "during the build")
+    try:
+        require_answer(engine)
+    except UnavailableError:
+        return lost_or_restarted(engine, "during the build")
+    return build_failure(progress, author_line)
 
 
 def require_answer(engine: Engine) -> None:

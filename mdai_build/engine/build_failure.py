@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mdai_build.engine.connection import disk_full, says_disk_full
 from mdai_build.engine.failed_log import line_that_matters
 from mdai_build.engine.progress import Progress
 from mdai_build.errors import (
@@ -60,6 +61,12 @@ _ADVICE = {
 """What to do about a failed step, by words of its name or log."""
 
 
+def says_engine_gone(progress: Progress) -> bool:
+    """Whether the builder lost what it speaks with, though that may answer again by now."""
+    log = progress.logs.get(progress.failed or "", [])
+    return _ENGINE_GONE.search("\n".join([*log, *progress.rest])) is not None
+
+
 def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     """The failure of a build, told by the step that failed and its own log.
 
@@ -69,15 +76,6 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
     log = "\n".join(progress.logs.get(progress.failed or "", []) or progress.rest)
     if found := _PARSE_ERROR.search("\n".join(progress.rest)):
         return _unreadable(found, progress.rest, author_line)
-    if (said := _ENGINE_GONE.search("\n".join([log, *progress.rest]))) is not None:
-        return UnavailableError(
-            Problem(
-                code="engine.lost",
-                what=f"the container engine, or its builder, ended during the build: {said.group(0)}",
-                next_step="check that it runs: `docker version`",
-                details="\n".join(progress.rest).strip() or None,
-            )
-        )
     if _NO_CACHE_EXPORT in "\n".join(progress.rest):
         return UnavailableError(
             Problem(
@@ -90,6 +88,8 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
                 details="\n".join(progress.rest).strip(),
             )
         )
+    if says_disk_full(said := "\n".join(dict.fromkeys([*log.split("\n"), *progress.rest]))):
+        return disk_full(f"it was at this step: {_cut(name)}" if name else "the build had not begun", said)
     if not name or "load metadata for" in name or name.startswith("[internal]"):
         return UnavailableError(
             Problem(
@@ -99,15 +99,6 @@ def build_failure(progress: Progress, author_line: int = 1) -> MdaiBuildError:
                 if not name
                 else "if the parent image is what is missing: --parent local, or a mirror with parent_registry",
                 details="\n".join(dict.fromkeys([*log.split("\n"), *progress.rest])).strip() or None,
-            )
-        )
-    if "no space left on device" in log.lower():
-        return UnavailableError(
-            Problem(
-                code="engine.disk-full",
-                what=f"the disk of the engine is full; it was at this step: {_cut(name)}",
-                next_step="see `docker system df`; `docker builder prune` frees what the build cache holds",
-                details=log,
             )
         )
     if found := _LOGIN.search(log):

@@ -8,10 +8,13 @@ certificates).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +39,10 @@ _BUILDX = "docker-buildx"
 _PLUGIN_FOLDERS = tuple(f"/usr/{part}/docker/cli-plugins" for part in ("local/lib", "local/libexec", "lib", "libexec"))
 _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
+_IMPATIENT_SECONDS = 5
+"""For an engine that did not answer the last time: a run that clears up asks it for several things."""
+_RESTART_SECONDS, _RESTART_LOOK_SECONDS = 10.0, 0.2
+"""How long an engine that broke off is waited for."""
 _GREETING_SECONDS = 15
 """As `_ANSWER_SECONDS`, for the first word, which costs nothing."""
 
@@ -181,6 +188,8 @@ def engine_words() -> Iterator[None]:
     except MdaiBuildError:
         raise
     except docker.errors.APIError as error:
+        if says_disk_full(str(error.explanation or error)):
+            raise disk_full("it refused", str(error.explanation or error)) from error
         raise UnavailableError(
             Problem(
                 code="engine.refused",
@@ -189,6 +198,10 @@ def engine_words() -> Iterator[None]:
             )
         ) from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        if "timed out" in str(error):
+            code, what, next_step = _NO_ANSWER["timed out"]
+            problem = Problem(code, f"the container engine {what}", next_step=next_step, details=str(error))
+            raise UnavailableError(problem) from error
         raise UnavailableError(
             Problem(
                 code="engine.lost",
@@ -196,6 +209,75 @@ def engine_words() -> Iterator[None]:
                 next_step="check that it runs: `docker version`",
             )
         ) from error
+
+
+def says_disk_full(said: str) -> bool:
+    """Whether these words of an engine tell of a full disk."""
+    return "no space left on device" in said.lower()
+
+
+def disk_full(meanwhile: str, details: str) -> UnavailableError:
+    """What to say where the engine's disk is full; `meanwhile` tells what it did, and `details` are its own words."""
+    return UnavailableError(
+        Problem(
+            code="engine.disk-full",
+            what=f"the disk of the engine is full; {meanwhile}",
+            next_step="see `docker system df`; `docker builder prune` frees what the build cache holds",
+            details=details,
+        )
+    )
+
+
+def lost_or_restarted(engine: Engine, meanwhile: str) -> UnavailableError:
+    """What to say of an engine that broke off `meanwhile`: it may be back in a moment, and then all is well.
+
+    Args:
+        engine: the one that broke off.
+        meanwhile: what was going on, such as `during the build`.
+    """
+    deadline = time.monotonic() + _RESTART_SECONDS
+    while True:
+        try:
+            with engine_words():
+                engine.client.ping()
+        except UnavailableError as failure:
+            if failure.problems[0].code == "engine.silent" or time.monotonic() > deadline:
+                return failure
+            time.sleep(_RESTART_LOOK_SECONDS)
+        else:
+            return UnavailableError(
+                Problem(
+                    code="engine.restarted",
+                    what=f"the container engine, or its builder, was restarted {meanwhile}",
+                    next_step="run this again; steps of the build that were done are in its cache",
+                )
+            )
+
+
+@contextmanager
+def engine_watched(engine: Engine) -> Iterator[threading.Event]:
+    """An event that is set once the engine ends, restarted or not: what it tells of itself breaks off then."""
+    ended = threading.Event()
+    streams: list[Any] = []
+
+    def watch() -> None:
+        with contextlib.suppress(Exception):  # one that tells of no events; or whatever breaks it off
+            # None has this name: nothing is told, but the connection stays.
+            streams.append(engine.client.api.events(filters={"event": "mdai-build-none"}))
+            for _ in streams[0]:
+                pass
+        if streams:
+            ended.set()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield ended
+    finally:
+        for stream in streams:
+            with contextlib.suppress(Exception):  # a stream over ssh cannot be closed; it ends with us
+                stream.close()
+                watching.join(_RESTART_LOOK_SECONDS)
 
 
 def connect(engine_folder: Path) -> Engine:
@@ -220,6 +302,7 @@ def connect(engine_folder: Path) -> Engine:
             tried.append(f"{host}: {failures[-1][1]}")
             continue
         client.api.timeout = _ANSWER_SECONDS
+        _become_impatient(client)
         engine = Engine(client=client, host=host, version=version, environment=environment)
         try:
             _check(engine)
@@ -306,6 +389,22 @@ def _client(host: str, tls: TLSConfig | bool, environment: Environment) -> docke
     client = docker.DockerClient(base_url=host, tls=tls, version=answer.output.strip(), timeout=_ANSWER_SECONDS)
     client.api.trust_env = False
     return client
+
+
+def _become_impatient(client: docker.DockerClient) -> None:
+    """Waits less long for an engine once it has not answered, until it does."""
+    send = client.api.send
+
+    def send_and_note(*args: Any, **words: Any) -> requests.Response:
+        try:
+            answer = send(*args, **words)
+        except requests.exceptions.ReadTimeout:
+            client.api.timeout = _IMPATIENT_SECONDS
+            raise
+        client.api.timeout = _ANSWER_SECONDS
+        return answer
+
+    client.api.send = send_and_note  # type: ignore[method-assign]
 
 
 def _tls_of(environment: dict[str, str]) -> TLSConfig | bool:

@@ -19,7 +19,7 @@ import docker.errors
 from docker.models.containers import Container as DockerContainer
 from docker.types import LogConfig, Mount, Ulimit
 
-from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.connection import Engine, engine_watched, engine_words, lost_or_restarted
 from mdai_build.engine.gpus import GpuRequest, gpu_refused, refusal
 from mdai_build.engine.process import end_started
 from mdai_build.engine.relay import relayed
@@ -40,6 +40,10 @@ _LONGEST_LINE = 64 * 1024
 # What a model prints is kept by the engine, on its disk: the latest of it.
 _LOG_KEPT = {"max-size": "8m", "max-file": "2"}
 _WATCH_SECONDS = 0.5
+_ENDED_BY_ENGINE = (0, 128 + 9, 128 + 15, 255)
+"""Exit codes of containers that an engine ended, or lost sight of, as it ended itself."""
+_ENGINE_ENDS_SECONDS = 1.0
+"""So long after its containers, at most, an engine's connections break off."""
 _GPU_SECONDS = 600
 _GPU_BYTES = 2**20
 
@@ -73,10 +77,19 @@ class RunOptions:
 class RunningContainer:
     """A container that serves on loopback. It satisfies `engine.target.Target`."""
 
-    def __init__(self, container: DockerContainer, url: str, gpu_refused: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        container: DockerContainer,
+        url: str,
+        engine_ended: threading.Event,
+        gpu_refused: str | None = None,
+    ) -> None:
         self._container = container
         self._peak: int | None = None
         self._ended_for = ""
+        self._engine = engine
+        self._engine_ended = engine_ended
         self.url = url
         self.gpu_refused = gpu_refused
         """Why it has no GPU; None: it was given what was asked for."""
@@ -105,11 +118,20 @@ class RunningContainer:
             yield rest.decode("utf-8", "replace")
 
     def state(self) -> TargetState:
-        """Whether it runs, and how it ended if it does not."""
-        with engine_words():
-            self._container.reload()
+        """Whether it runs, and how it ended if it does not.
+
+        Raises:
+            UnavailableError: the engine is gone, or was restarted, which ends what runs on it.
+        """
+        try:
+            with engine_words():
+                self._container.reload()
+        except UnavailableError as error:
+            raise lost_or_restarted(self._engine, "while a container ran") from error
         state = self._container.attrs["State"]
         running = bool(state["Running"])
+        if not running and int(state["ExitCode"]) in _ENDED_BY_ENGINE and self._engine_ended.wait(_ENGINE_ENDS_SECONDS):
+            raise lost_or_restarted(self._engine, "while a container ran")
         return TargetState(
             running=running,
             exit_code=None if running else int(state["ExitCode"]),
@@ -181,7 +203,8 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
                 url = _url(container)
             else:
                 url = stack.enter_context(relayed(engine.client, str(container.id), interpreter, PORT))
-            running = RunningContainer(container, url, gpu_refusal)
+            engine_ended = stack.enter_context(engine_watched(engine))
+            running = RunningContainer(engine, container, url, engine_ended, gpu_refusal)
             if options.writable_bytes is not None and not options.read_only:
                 stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
             yield running

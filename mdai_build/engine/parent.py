@@ -7,12 +7,23 @@ from collections.abc import Callable
 
 import docker.errors
 
-from mdai_build.engine.connection import Engine, ImageFacts, engine_words, require_image
+from mdai_build.engine.connection import (
+    Engine,
+    ImageFacts,
+    disk_full,
+    engine_words,
+    require_image,
+    says_disk_full,
+)
 from mdai_build.errors import Problem, UnavailableError
 
 _MIB = 1024 * 1024
 # Of the distribution project's errors and the engine's own; a registry that hides what it has says "denied".
 _NOT_THERE = re.compile(r"(?i)manifest unknown|not found|name unknown|repository does not exist|no such manifest")
+
+# Of a connection that was there; Docker has tried some times more by then.
+_BROKEN = re.compile(r"(?i)unexpected EOF|connection reset|failed to copy|short read|failed commit on ref")
+_NOT_OF_THE_REGISTRY = ("engine.pull-broken", "engine.disk-full", "engine.silent", "engine.lost")
 
 
 def ensure_parent(
@@ -47,6 +58,8 @@ def ensure_parent(
     try:
         pull_image(engine, reference, on_progress, platform)
     except UnavailableError as error:
+        if error.problems[0].code in _NOT_OF_THE_REGISTRY:
+            raise
         raise _missing(reference, error.problems[0].details or error.problems[0].what) from error
     return require_image(engine, reference)
 
@@ -107,6 +120,18 @@ def _not_pulled(reference: str, said: str) -> UnavailableError:
     if _NOT_THERE.search(said):
         what = f"its registry holds no image {reference}"
         return UnavailableError(Problem("engine.no-such-image", what, details=said))
+    if says_disk_full(said):
+        return disk_full(f"it was pulling {reference}", said)
+    if _BROKEN.search(said):
+        return UnavailableError(
+            Problem(
+                code="engine.pull-broken",
+                what=f"the network failed while the image {reference} was pulled",
+                next_step="run this again: layers that came whole are kept; if that does not help, see what lies "
+                "between this machine and the registry",
+                details=said,
+            )
+        )
     return UnavailableError(
         Problem(
             code="engine.not-pulled",

@@ -1,17 +1,26 @@
-"""Starts commands: the one wrapper through which every process of this program goes."""
+"""Starts commands: the one wrapper through which every process of this program goes.
+
+On Linux a command ends with us, even where we are killed: it would go on building, and write into folders that the next
+run clears up. The system tells it when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG), so whoever starts
+one ends it in the same thread, as both functions here do.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 _GRACE_SECONDS = 10
+_ENDS_WITH_US = ("--pdeathsig", "TERM", "--")
 _running: set[subprocess.Popen[str]] = set()
 """What `started` has started and not ended yet, in all threads."""
 
@@ -45,7 +54,7 @@ def run_quietly(
     log.debug("$ %s", f"{command[0]} ..." if secret else shlex.join(command))
     try:
         done = subprocess.run(  # noqa: S603 - a list of words, no shell
-            command,
+            _ending_with_us(command, environment),
             env=dict(environment.values),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -70,7 +79,7 @@ def started(
     """
     log.debug("$ %s", shlex.join(command))
     process = subprocess.Popen(  # noqa: S603 - a list of words, no shell
-        command,
+        _ending_with_us(command, environment),
         env=dict(environment.values),
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -94,6 +103,33 @@ def started(
                 process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _ending_with_us(command: Sequence[str], environment: Environment) -> list[str]:
+    """A command line that ends with the thread that starts it, where the machine can do that."""
+    setpriv = _setpriv()
+    # One that is missing is told of by its own name.
+    program = shutil.which(command[0], path=environment.values.get("PATH")) if setpriv else None
+    return [setpriv, *_ENDS_WITH_US, program, *command[1:]] if setpriv and program else list(command)
+
+
+@cache
+def _setpriv() -> str | None:
+    """The program that sets it: in Python between fork and exec that is not safe beside other threads."""
+    program = shutil.which("setpriv", path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/bin")
+    if program is None:
+        return None
+    try:  # busybox has one of that name that does not know this
+        done = subprocess.run(  # noqa: S603 - a list of words, no shell
+            [program, *_ENDS_WITH_US, program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_GRACE_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return program if done.returncode == 0 else None
 
 
 def end_started() -> None:

@@ -28,18 +28,22 @@ class _Note:
     engine: str
     label: str
     values: tuple[str, ...]
+    without: str = ""
 
 
 @contextmanager
-def unfinished_images(engine: Engine, place: Path, label: str, values: Sequence[str]) -> Iterator[None]:
+def unfinished_images(
+    engine: Engine, place: Path, label: str, values: Sequence[str], without: str = ""
+) -> Iterator[None]:
     """Sees to it that images with one of these values of a label have a tag once the block is left, or are gone.
 
+    Those that have the label `without` too are not meant: they inherited the other from the image that they stand on.
     Another run that makes the same image keeps it. What killed runs left in this engine is removed first.
 
     Raises:
         UnavailableError: `place` cannot be written, or the engine does not answer.
     """
-    own = _Note(engine.host, label, tuple(values))
+    own = _Note(engine.host, label, tuple(values), without)
     lock = place / "lock"
     try:
         with locked(lock):
@@ -118,7 +122,8 @@ def _read(path: Path) -> _Note | None:
     """A note; None for one that was not written to its end."""
     try:
         told = json.loads(path.read_bytes())
-        return _Note(str(told["engine"]), str(told["label"]), tuple(map(str, told["values"])))
+        values = tuple(map(str, told["values"]))
+        return _Note(str(told["engine"]), str(told["label"]), values, str(told.get("without", "")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -127,4 +132,5 @@ def _remove(engine: Engine, note: _Note, kept: Iterable[_Note]) -> None:
     wanted = {value for other in kept if other.label == note.label for value in other.values}
     for value in note.values:
         for image in engine.images_labelled(note.label, value) if value not in wanted else ():
-            engine.remove_image(image.id)
+            if note.without not in image.labels:
+                engine.remove_image(image.id)

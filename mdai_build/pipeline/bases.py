@@ -27,7 +27,8 @@ from mdai_build.errors import BundleError, Location, MdaiBuildError, Problem, Un
 from mdai_build.parents import choose_parent
 from mdai_build.pipeline.planning import ensure_parents, parent_labels, request_of, secrets_of
 from mdai_build.pipeline.serve import Tell
-from mdai_build.plan import BuildPlan
+from mdai_build.pipeline.store import UNFINISHED
+from mdai_build.plan import CONTENT_LABEL, BuildPlan
 from mdai_build.report.values import BaseReport, BaseState
 from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
@@ -210,11 +211,17 @@ def build_base(engine: Engine, plan: BuildPlan, settings: Settings, no_cache: bo
     """
     from mdai_build.context import write_context
     from mdai_build.dockerfile import render_base_dockerfile
-    from mdai_build.engine import build_image
+    from mdai_build.engine import build_image, unfinished_images
 
     parent = ensure_parents(engine, plan, tell)[0]
     zstd = settings.base_registry is not None and engine.has_containerd_store()
-    with scratch_folder() as folder, secrets_of(settings) as secrets:
+    recipes = [name.recipe for name in _names(plan)]
+    place = settings.cache_folder / UNFINISHED
+    with (
+        unfinished_images(engine, place, RECIPE_LABEL, recipes, without=CONTENT_LABEL),
+        scratch_folder() as folder,
+        secrets_of(settings) as secrets,
+    ):
         context = folder / "context"
         write_context(plan, None, context, render=render_base_dockerfile)
         for (target, words), name in zip(_STAGES, _names(plan), strict=True):

@@ -14,6 +14,7 @@ from mdai_build.pipeline.install import Attempt
 from mdai_build.pipeline.planning import by_line, ensure_parents, plan_attempt, plan_model, request_of, secrets_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import BuildPlan
+from mdai_build.scratch import scratch_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def collect_wheels(path: Path, settings: Settings, folder: Path, tell: Tell) -> 
     unpacked = plan_model(checked, settings, tell)[0]
     plan = plan_attempt(checked, unpacked, settings, Attempt("pip"))
     folder.mkdir(parents=True, exist_ok=True)
-    build_files(engine, checked, plan, unpacked, settings, tell, render_wheels_dockerfile, "wheels-folder", folder)
+    # A run that ends while the builder writes leaves no half wheel: a later build would install it.
+    with scratch_folder(folder) as new:
+        build_files(engine, checked, plan, unpacked, settings, tell, render_wheels_dockerfile, "wheels-folder", new)
+        for file in new.iterdir():
+            file.replace(folder / file.name)
     return len(list(folder.glob("*.whl")))
 
 

@@ -43,7 +43,7 @@ from mdai_build.requirements import (
     stale,
 )
 from mdai_build.requirements.target import MACHINE
-from mdai_build.scratch import scratch_folder
+from mdai_build.scratch import scratch_folder, write_whole
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -296,9 +296,7 @@ def _earlier(file: Path) -> str | None:
 def _write(file: Path, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_name(f".{file.name}.half")
-        half.write_text(text, encoding="utf-8", newline="\n")
-        half.replace(file)
+        write_whole(file, text)
     except OSError as error:
         raise UnavailableError(
             Problem(

@@ -13,6 +13,7 @@ from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableErro
 from mdai_build.matrix import CudaRow, ParentImage, support_matrix
 from mdai_build.parents import NAMED_KINDS, google_name, resolved_reference
 from mdai_build.pipeline.serve import Tell
+from mdai_build.scratch import write_whole
 from mdai_build.settings import Settings, pins_file
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def pin_parents(settings: Settings, names: Sequence[str], tell: Tell) -> Pinned:
     pins = {**settings.parent_pins, **found}
     lines = "".join(f"{json.dumps(name)} = {json.dumps(digest)}\n" for name, digest in sorted(pins.items()))
     try:
-        file.write_text(_HEADING + lines, encoding="utf-8")
+        write_whole(file, _HEADING + lines)
     except OSError as error:
         raise UnavailableError(
             Problem("parents.cannot-write", f"the pins cannot be written: {error.strerror}", Location(str(file)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mdai_build.engine.build_failure import build_failure
+from mdai_build.engine.build_failure import build_failure, says_engine_gone
 from mdai_build.engine.progress import Progress
 from mdai_build.errors import BuildFailedError, RequirementsError, UnavailableError
 
@@ -98,3 +98,15 @@ def test_a_full_disk_is_told_as_one() -> None:
     line = "error: failed to copy numpy: No space left on device (os error 28)"
     failure = build_failure(read(INSTALLING + f"#5 1.1 {line}\n#5 ERROR: exit code: 2\n"))
     assert isinstance(failure, UnavailableError) and failure.problems[0].code == "engine.disk-full"
+
+
+def test_a_disk_that_is_full_before_the_first_step_is_told_as_one() -> None:
+    log = "#1 [internal] load build context\n#1 ERROR: write /data/tmp: no space left on device\n"
+    failure = build_failure(read(log))
+    assert isinstance(failure, UnavailableError) and failure.problems[0].code == "engine.disk-full"
+
+
+def test_a_builder_that_lost_its_engine_is_no_failed_step() -> None:
+    lost = "ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF\n"
+    assert says_engine_gone(read(INSTALLING + lost))
+    assert not says_engine_gone(read(INSTALLING + "#5 ERROR: exit code: 2\n"))

@@ -6,10 +6,14 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import docker.errors
 import pytest
 
-from mdai_build.engine import connect
+from mdai_build.engine import Engine, connect
+from mdai_build.engine.connection import lost_or_restarted
 from mdai_build.errors import UnavailableError
 
 
@@ -42,3 +46,31 @@ def test_one_that_hangs(listener: Path, tmp_path: Path) -> None:
 def test_one_that_lets_nobody_in(listener: Path, tmp_path: Path) -> None:
     listener.chmod(0)
     assert code(tmp_path) == "engine.denied"
+
+
+class Pings:
+    """What an engine answers, one after the other; the last stays."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers = list(answers)
+
+    def ping(self) -> None:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    (
+        ((None,), "engine.restarted"),
+        ((ConnectionError("refused"), ConnectionError("refused"), None), "engine.restarted"),
+        ((ConnectionError("refused"),), "engine.lost"),
+        ((TimeoutError("timed out"),), "engine.silent"),
+        ((docker.errors.APIError("write /data: no space left on device"),), "engine.disk-full"),
+    ),
+)
+def test_one_that_broke_off(answers: tuple[Exception | None, ...], code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdai_build.engine.connection._RESTART_SECONDS", 0.5)
+    engine = cast(Engine, SimpleNamespace(client=Pings(*answers)))
+    assert lost_or_restarted(engine, "during the build").problems[0].code == code

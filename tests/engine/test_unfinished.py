@@ -22,6 +22,7 @@ class Images:
 
     held: list[str]
     host: str = "unix:///here"
+    labels: dict[str, str] = field(default_factory=dict)
     client: Any = field(default_factory=lambda: cast(Any, Images.Client))
 
     class Client:
@@ -32,7 +33,7 @@ class Images:
 
     def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
         assert name == LABEL
-        return tuple(ImageFacts(each, 1, (), {}) for each in self.held if each == value)
+        return tuple(ImageFacts(each, 1, (), self.labels) for each in self.held if each == value)
 
     def remove_image(self, image_id: str) -> None:
         self.held.remove(image_id)
@@ -68,6 +69,18 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one_on_that_engine(tmp_pa
     with unfinished_images(images.as_engine(), tmp_path, LABEL, ["b"]):
         assert images.held == ["b", "c"]  # this run wants b
     assert images.held == ["c"] and not list(tmp_path.glob("*.json"))
+
+
+def test_what_inherited_the_label_stays(tmp_path: Path) -> None:
+    models = Images(["a"], labels={"of-models": ""})
+    with unfinished_images(models.as_engine(), tmp_path, LABEL, ["a"], without="of-models"):
+        (tmp_path / "killed.json").write_text((next(tmp_path.glob("*.json"))).read_text())
+    remove_unfinished(models.as_engine(), tmp_path)
+    assert models.held == ["a"] and not list(tmp_path.glob("*.json"))
+    bases = Images(["a"])
+    with unfinished_images(bases.as_engine(), tmp_path, LABEL, ["a"], without="of-models"):
+        pass
+    assert bases.held == []
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import random
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ STAGES: dict[str, tuple[str | None, float]] = {
 """What a build says when each stage begins (nothing before the first), and about how many seconds the stage takes."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE_SECONDS = 15.0
+_END_SECONDS = 5.0
+"""For commands that end with a killed run."""
 
 
 @dataclass
@@ -74,6 +77,8 @@ def kill_once(world: World, chance: random.Random, stage: str, number: signal.Si
             tally.wrong.append(f"{name}: a traceback: {run.stderr[-1500:]}")
         if number == signal.SIGKILL:
             tally.left_at_once.update({what.split()[0] for what in world.leftovers()})
+            if sys.platform == "linux" and not until(lambda: not world.alive(), _END_SECONDS):
+                tally.left.append(f"{name}: what it had started runs on: {world.alive()}")
         elif not until(lambda: not world.leftovers(), 2):
             tally.left.append(f"{name}: {world.leftovers()}")
         if stage not in ("report", "smoke") and world.image() != before:

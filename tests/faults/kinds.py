@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import services
+from engine import alive
 from world import TRACEBACK, Run, World, until
 
 Inject = Callable[[World], "Run | list[Run]"]
@@ -74,26 +78,69 @@ def _no_buildx(world: World) -> Run:
     return world.build(DOCKER_CONFIG=str(world.place / "none"))
 
 
-def _dies(world: World) -> list[int]:
-    """The processes of the engine's daemon."""
-    pid = Path(world.engine["DOCKER_HOST"].removeprefix("unix://")).with_name("docker.pid")
-    return [int(pid.read_text())]
+def _denied(world: World) -> Run:
+    """A socket that nobody may open; root may open all, unless that right is taken away."""
+    path = world.place / "denied.sock"
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0)
+        without = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+        try:
+            return world.start(*world.build_words(), through=without, DOCKER_HOST=f"unix://{path}").finish()
+        finally:
+            path.unlink()
 
 
-def _engine_dies_at(pattern: str, number: signal.Signals, *words: str) -> Inject:
+def _daemon(world: World) -> int:
+    """The process of the engine."""
+    return int(Path(world.engine["DOCKER_HOST"].removeprefix("unix://")).with_name("docker.pid").read_text())
+
+
+def _engine_dies_at(pattern: str, number: signal.Signals) -> Inject:
     def inject(world: World) -> Run:
-        running = world.start_build(*words, MDAI_BUILD_PREDICT_TIMEOUT="5", MDAI_BUILD_READY_TIMEOUT="5")
+        running = world.start_build(MDAI_BUILD_PREDICT_TIMEOUT="5", MDAI_BUILD_READY_TIMEOUT="5")
         running.says(pattern)
-        for process in _dies(world):
-            os.kill(process, number)
+        daemon = _daemon(world)
+        os.kill(daemon, number)
         try:
             return running.finish(280)
         finally:
             if number == signal.SIGSTOP:
-                for process in _dies(world):
-                    os.kill(process, signal.SIGCONT)
+                os.kill(daemon, signal.SIGCONT)
 
     return inject
+
+
+def _engine_restarts_at(pattern: str) -> Inject:
+    def inject(world: World) -> Run:
+        running = world.start_build()
+        running.says(pattern)
+        daemon = _daemon(world)
+        os.kill(daemon, signal.SIGTERM)
+        until(lambda: not alive(daemon))
+        world.revive()
+        return running.finish()
+
+    return inject
+
+
+def _engine_full(world: World) -> Run:
+    """Leaves a few MiB to an engine that lies on a file system in memory."""
+    disk = Path(world.engine["DOCKER_HOST"].removeprefix("unix://")).parents[1]
+    subprocess.run(["mountpoint", "-q", str(disk)], check=True)
+    before, world.megabytes = world.megabytes, 64
+    world.change()
+    facts = os.statvfs(disk)
+    used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+    try:
+        subprocess.run(["mount", "-o", f"remount,size={used + 16 * 2**20}", str(disk)], check=True)
+        return world.build()
+    finally:
+        size = facts.f_blocks * facts.f_frsize
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+        world.megabytes = before
+        world.change()
 
 
 def _container_dies(world: World) -> Run:
@@ -138,6 +185,12 @@ def _temporary_full(world: World) -> Run:
 def _output_full(world: World) -> Run:
     place = world.place / "small-output"
     with small_disk(place, "16k"):
+        return world.build("--report", str(place / "report.html"))
+
+
+def _output_fixed(world: World) -> Run:
+    place = world.place / "fixed-output"
+    with small_disk(place, "16k", read_only=True):
         return world.build("--report", str(place / "report.html"))
 
 
@@ -186,13 +239,16 @@ def _cache_damaged(world: World) -> Run:
     return world.build()
 
 
-def _clock_jumps(world: World) -> Run:
-    world.build()
-    for file in world.cache.rglob("*"):
-        if "objects" not in file.parts:
-            os.utime(file, (2**32, 2**32), follow_symlinks=False)
-    world.change()
-    return world.build()
+def _clock_jumps(seconds: int) -> Inject:
+    def inject(world: World) -> Run:
+        world.build()
+        for file in world.cache.rglob("*"):
+            if "objects" not in file.parts:
+                os.utime(file, (seconds, seconds), follow_symlinks=False)
+        world.change()
+        return world.build()
+
+    return inject
 
 
 def _index_hangs(world: World) -> Run:
@@ -207,7 +263,7 @@ def _index_hangs(world: World) -> Run:
 
 
 def _install_breaks(world: World) -> Run:
-    with services.server_that_breaks_off(world.place) as url:
+    with services.wheel_server(world.place, 400_000, whole=False) as url:
         world.requirements = f"probe @ {url}/@NUMBER@/probe-1.0-py3-none-any.whl\n"
         world.change()
         try:
@@ -221,6 +277,13 @@ def _registry_hangs(world: World) -> Run:
     with services.silent_server() as url:
         words = world.build_words()
         words[words.index("local")] = f"{url.removeprefix('http://')}/parent:1"
+        return world.start(*words).finish(150)
+
+
+def _pull_breaks(world: World) -> Run:
+    with services.breaking_registry() as host:
+        words = world.build_words()
+        words[words.index("local")] = f"{host}/parent:1"
         return world.start(*words).finish(150)
 
 
@@ -252,6 +315,22 @@ def _changes_while_read(world: World) -> Run:
     return running.finish()
 
 
+def _folder_changes_while_read(world: World) -> Run:
+    folder = world.place / "folder" / world.name
+    with zipfile.ZipFile(world.model) as archive:
+        archive.extractall(folder)
+    words = world.build_words()
+    words[words.index(str(world.model))] = str(folder)
+    running = world.start(*words)
+    running.says("checking the bundle")
+    weights = folder / "weights.bin"
+    while running.process.poll() is None:
+        weights.write_bytes(os.urandom(2**20))
+        time.sleep(0.002)
+    shutil.rmtree(folder.parent)
+    return running.finish()
+
+
 def _disappears(world: World) -> Run:
     away = world.model.with_name("away")
     running = world.start_build()
@@ -270,6 +349,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("no-engine", "the engine does not run", 5, "engine.none-answers", _no_engine),
     Kind("silent-engine", "the engine takes the connection and never answers", 5, "engine.silent", _silent_engine),
     Kind("old-engine", "the engine is too old", 5, "engine.too-old", _old_engine),
+    Kind("denied", "the socket of the engine is not for this user", 5, "engine.denied", _denied),
     Kind("no-client", "there is no `docker` command", 5, "engine.no-client", _no_client),
     Kind("no-buildx", "the `docker` command has no buildx", 5, "engine.no-buildx", _no_buildx),
     Kind(
@@ -294,15 +374,52 @@ KINDS: tuple[Kind, ...] = (
         "engine-stops-in-build",
         "the engine hangs in the middle of a build",
         5,
-        "engine.lost",
+        "engine.silent",
         _engine_dies_at(r"\[model", signal.SIGSTOP),
         own_engine=True,
         leaves=True,
     ),
+    Kind(
+        "engine-stops-in-test",
+        "the engine hangs in the middle of the smoke test",
+        5,
+        "engine.silent",
+        _engine_dies_at("smoke test: model loads", signal.SIGSTOP),
+        own_engine=True,
+        leaves=True,
+    ),
+    Kind(
+        "engine-restarts-in-build",
+        "the engine is restarted in the middle of a build",
+        5,
+        "engine.restarted",
+        _engine_restarts_at(r"\[model"),
+        own_engine=True,
+        leaves=True,
+    ),
+    Kind(
+        "engine-restarts-in-test",
+        "the engine is restarted in the middle of the smoke test",
+        5,
+        "engine.restarted",
+        _engine_restarts_at("smoke test: model loads"),
+        own_engine=True,
+        leaves=True,
+    ),
+    Kind(
+        "engine-full",
+        "no room on the disk of the engine",
+        5,
+        "engine.disk-full",
+        _engine_full,
+        own_engine=True,
+        leaves=True,
+    ),
     Kind("container-dies", "the container is killed from outside in its test", 7, "smoke.exited", _container_dies),
-    Kind("cache-full", "no room in the cache folder", 5, "bundle.store", _cache_full),
+    Kind("cache-full", "no room in the cache folder", 5, "bundle.no-room", _cache_full),
     Kind("temporary-full", "no room for temporary files", 0, "", _temporary_full, says="another folder is taken"),
     Kind("output-full", "no room where the report goes", 5, "output.disk-full", _output_full, moves=True),
+    Kind("output-fixed", "the folder of the report cannot be written", 2, "output.refused", _output_fixed, moves=True),
     Kind("stdout-full", "standard output takes no more", 5, "output.disk-full", _stdout_full),
     Kind("read-only-home", "the home folder cannot be written", 5, "bundle.store", _read_only_home),
     Kind("no-home", "there is no HOME", 0, "", _no_home, says="none: the user's home of the system counts"),
@@ -316,9 +433,13 @@ KINDS: tuple[Kind, ...] = (
         _cache_damaged,
         says="none: what is damaged is made anew",
     ),
-    Kind("clock-jumps", "the clock has gone back: the cache is of the year 2106", 0, "", _clock_jumps, says="none"),
+    Kind(
+        "clock-back", "the clock has gone back: the cache is of the year 2106", 0, "", _clock_jumps(2**32), says="none"
+    ),
+    Kind("clock-on", "the clock has gone on: the cache is of the year 1970", 0, "", _clock_jumps(0), says="none"),
     Kind("index-hangs", "a server of packages never answers", 6, "engine.too-slow", _index_hangs),
     Kind("install-breaks", "the network drops while packages are fetched", 5, "engine.no-network", _install_breaks),
+    Kind("pull-breaks", "the network drops while the parent is pulled", 5, "engine.pull-broken", _pull_breaks),
     Kind("registry-hangs", "the registry of the parent never answers", 5, "engine.no-parent", _registry_hangs),
     Kind(
         "same-twice",
@@ -330,6 +451,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind("twenty", "twenty builds of different bundles at once", 0, "", _together(20, different=True), says="none"),
     Kind("changes", "the archive changes while it is read", 3, "bundle.changed", _changes_while_read),
+    Kind("folder-changes", "the folder changes while it is read", 3, "bundle.changed", _folder_changes_while_read),
     Kind(
         "disappears",
         "the archive disappears while it is read",
@@ -341,11 +463,8 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def judge(kind: Kind, world: World, revive: Callable[[], None]) -> tuple[list[str], Run]:
-    """Lets a fault happen, and the next run after it; gives what was not as it should be, and the run of the fault.
-
-    `revive` sees to it that the engine runs again.
-    """
+def judge(kind: Kind, world: World) -> tuple[list[str], Run]:
+    """Lets a fault happen, and the next run after it; gives what was not as it should be, and the run of the fault."""
     world.change()
     before = world.image()
     found = kind.inject(world)
@@ -359,7 +478,7 @@ def judge(kind: Kind, world: World, revive: Callable[[], None]) -> tuple[list[st
         if TRACEBACK in run.stderr and kind.code != "smoke.exited":
             wrong.append(f"a traceback: {run.stderr[-1500:]}")
     if kind.own_engine:
-        revive()
+        world.revive()
     elif not kind.leaves and not until(lambda: not world.leftovers(), 5):
         wrong.append(f"left behind: {world.leftovers()}")
     if kind.exit_code != 0 and not kind.moves and world.image() != before:

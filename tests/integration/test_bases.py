@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import docker
 import pytest
 from harness.runner import Run, run_command
 
+from mdai_build.bases import RECIPE_LABEL
 from mdai_build.engine import connect
 from mdai_build.pipeline.bases import Finder, Wanted, combinations
 from mdai_build.settings import load_settings
@@ -64,6 +68,18 @@ class Machine:
         environment: Mapping[str, str] = {**self.variables, **variables}
         return run_command([*words, "--json", "--cache-folder", str(self._cache)], folder, environment, 300)
 
+    def notes(self) -> Iterator[Path]:
+        return (self._cache / "unfinished").glob("*.json")
+
+    def killed(self, moment: Callable[[], object], *words: str) -> None:
+        """Runs a command until it is that moment, and kills it."""
+        own = {**os.environ, **self.variables, "TMPDIR": str(self._place)}
+        command = [sys.executable, "-m", "mdai_build.cli", *words, "--json", "--cache-folder", str(self._cache)]
+        with subprocess.Popen(command, cwd=self._place, env=own, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and not moment():
+                pass
+            process.kill()
+
     def build(self, model: Path, *words: str, **variables: str) -> dict[str, Any]:
         """Of a model that no image is there for."""
         (model / ".mdai/mdai_deploy.py").write_text(f"{DEPLOY}# {time.time_ns()}\n")
@@ -111,6 +127,19 @@ def test_from_the_machine_that_makes_it_by_way_of_a_registry_to_one_that_builds_
     pulled = machine.build(model, **there)
     assert pulled["base"]["reference"] == f"{registry}/team/base:{state['tag'].split('.')[0]}"
     engine.api.tag(PARENT, *parent.split(":"))
+
+
+def test_what_a_killed_one_left_goes_with_the_next(machine: Machine, model: Path, engine: docker.DockerClient) -> None:
+    def untagged() -> set[str]:
+        return set(engine.api.images(quiet=True, filters={"label": RECIPE_LABEL, "dangling": True}))
+
+    before = untagged()
+    machine.killed(lambda: untagged() - before, "base", "build", "--for", str(model))
+    left = untagged() - before  # most of the time: it may have had its tag a moment before
+    made = machine.run("base", "build", "--for", str(model))
+    assert made.exit_code == 0, made
+    assert not untagged() & left and not untagged() - before
+    assert not list(machine.notes())
 
 
 def test_what_is_on_another_parent_image_is_not_used(

@@ -12,7 +12,7 @@ from world import World
 from mdai_build.engine import connect
 from mdai_build.settings import load_settings
 
-TRIED = ("killed", "old-engine", "cache-not-writable", "disappears", "same-twice")
+TRIED = ("killed", "old-engine", "denied", "cache-not-writable", "disappears", "same-twice")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.mark.parametrize("name", TRIED)
 def test_fault(name: str, world: World) -> None:
     kind = next(kind for kind in KINDS if kind.name == name)
-    wrong, run = judge(kind, world, lambda: None)
+    wrong, run = judge(kind, world)
     assert not wrong, f"{wrong}\n{run}"
 
 

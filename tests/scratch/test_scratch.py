@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import time
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mdai_build.scratch import abandoned_folders, scratch_folder
+from mdai_build.scratch import abandoned_folders, scratch_folder, write_whole
 
 
 def test_a_folder_is_there_for_the_block_and_for_its_owner_alone(tmp_path: Path) -> None:
@@ -21,7 +24,7 @@ def test_a_folder_is_there_for_the_block_and_for_its_owner_alone(tmp_path: Path)
 
 
 def test_what_a_killed_run_left_goes_and_nothing_else_does(tmp_path: Path) -> None:
-    others = ("mdai-build-checkout", "mdai-build-run-of-a-user", "new-mdai-build-run-beginsno")
+    others = ("mdai-build-checkout", "mdai-build-run-of-a-user")
     for name in ("mdai-build-run-abandone", *others):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
@@ -29,15 +32,39 @@ def test_what_a_killed_run_left_goes_and_nothing_else_does(tmp_path: Path) -> No
     with scratch_folder(tmp_path) as used, scratch_folder(tmp_path) as other:
         names = {path.name for path in tmp_path.iterdir()}
         assert names >= {used.name, other.name, "mdai-build-checkout", "mdai-build-run-of-a-user"}
-        assert "mdai-build-run-abandone" not in names and "new-mdai-build-run-beginsno" in names
+        assert "mdai-build-run-abandone" not in names
         assert (tmp_path / "mdai-build-checkout" / "file").exists()
 
 
-def test_one_that_was_never_locked_goes_when_it_is_old(tmp_path: Path) -> None:
-    folder = tmp_path / "new-mdai-build-run-beginsno"
-    folder.mkdir()
-    os.utime(folder, (time.time() - 7200,) * 2)
-    assert list(abandoned_folders(tmp_path)) == [folder]
+def test_many_at_once_never_take_a_new_one_for_an_abandoned_one(tmp_path: Path) -> None:
+    def use(number: int) -> bool:
+        with scratch_folder(tmp_path) as folder:
+            (folder / "file").write_text(str(number))
+            return (folder / "file").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(800)))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_an_interruption_takes_the_folder_along(number: signal.Signals, tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    try:
+        for seconds in (1e-5, *(step * 4e-5 for step in range(1, 60))):
+            sender = threading.Timer(seconds, os.kill, (os.getpid(), number))
+            with contextlib.suppress(KeyboardInterrupt):
+                sender.start()
+                while True:
+                    with scratch_folder(tmp_path) as folder:
+                        (folder / "file").write_text("x")
+            sender.join()
+            assert not list(tmp_path.iterdir())
+    finally:
+        signal.signal(number, before)
 
 
 def test_the_lock_tells_that_a_folder_is_in_use(tmp_path: Path) -> None:
@@ -48,3 +75,13 @@ def test_the_lock_tells_that_a_folder_is_in_use(tmp_path: Path) -> None:
     assert list(abandoned_folders(tmp_path)) == []
     os.close(handle)
     assert list(abandoned_folders(tmp_path)) == [folder]
+
+
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "file.lock"
+    write_whole(file, "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(file, "half\n" + "\ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.lock"] and file.read_bytes() == b"old\n"
+    write_whole(file, "new\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.lock"] and file.read_bytes() == b"new\n"
