@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,7 @@ def try_kills(engine: Engine, place: Path, count: int, first: int, seconds: floa
             own.change()
             own.build()
             numbers = range(first + number, first + count, WORKERS)
-            workers.append(threading.Thread(target=kills.kill, args=(own, numbers, tally, seconds)))
+            workers.append(threading.Thread(target=kills.kill, args=(own, numbers, tally, seconds), daemon=True))
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -161,6 +162,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="begin no more kills after so long")
     parser.add_argument("--engine", type=Path, help="folder of a private engine to use and keep, which has the parent")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # the engine is not to outlive this
     with tempfile.TemporaryDirectory(prefix="mdai-faults-") as folder:
         place = Path(folder)
         if words.engine:
