@@ -35,6 +35,8 @@ GENERATED = "_mdai"
 MARKER = ".mdai-build-context"
 # Of what is in the image, whatever the umask here: the server runs as another user than the one who owns it.
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
+SHARED_FROM = 1024**2
+"""Bytes from which on a file of a user's folder is shared with the build context; a smaller one is copied."""
 _KEPT_SECONDS = 7 * 24 * 3600
 _EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
@@ -50,10 +52,11 @@ def write_context(
     """Makes `folder` the build context of a plan: adds and replaces what differs, removes what does not belong.
 
     `ca_bundle` is the file for a plan whose `ca_bundle` is "file". With `share` the bundle's files are hard links to
-    where they are already; without, copies, for a folder that its user may edit. `render` gives the Dockerfile. A base
-    image has no bundle.
+    where they are already, but for small ones of a user's folder, since editors write into them; without, copies, for a
+    folder that its user may edit. `render` gives the Dockerfile. A base image has no bundle.
 
     Raises:
+        BundleError: a file of the bundle's folder changed since it was read.
         UsageError: `folder` holds something that is no build context of ours.
         UnavailableError: the disk is full or `folder` cannot be written.
     """
@@ -67,6 +70,8 @@ def write_context(
             (folder / path).mkdir(parents=True, exist_ok=True)
         for place, _, _ in os.walk(folder / GENERATED):
             Path(place).chmod(_FOLDER_MODE)
+        if unpacked:
+            unpacked.bundle.source.check_unchanged(0)
     except OSError as error:
         raise UnavailableError(
             Problem(
@@ -104,8 +109,10 @@ def _lay_out(
     for path, content in generated.items():
         _write_if_different(folder / path, content)
         yield path
+    smallest = SHARED_FROM if unpacked and unpacked.bundle.kind == "folder" else 0
     for path, source in _linked_files(plan, unpacked) if unpacked else ():
-        _place(source, folder / path, share)
+        shared = share and source.stat().st_size >= smallest
+        _place(source, folder / path, shared)
         yield path
 
 
@@ -211,14 +218,28 @@ def _write_if_different(target: Path, content: bytes) -> None:
 
 def _place(source: Path, target: Path, share: bool) -> None:
     real = source.resolve()
-    if share and target.is_file() and not target.is_symlink() and target.samefile(real):
-        return
+    if target.is_file() and not target.is_symlink():
+        same = target.samefile(real)
+        if same if share else not same and _equal(real, target):
+            return
     _make_room(target)
     if share:
         with contextlib.suppress(OSError):  # another file system, or one that does not link
             os.link(real, target)
             return
     shutil.copy2(real, target)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two files have one mode and one content."""
+    first, second = one.stat(), other.stat()
+    if (first.st_mode, first.st_size) != (second.st_mode, second.st_size):
+        return False
+    with one.open("rb") as left, other.open("rb") as right:
+        while part := left.read(SHARED_FROM):
+            if part != right.read(SHARED_FROM):
+                return False
+    return True
 
 
 def _make_room(target: Path) -> None:

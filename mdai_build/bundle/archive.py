@@ -32,6 +32,9 @@ class ArchiveSource:
         """Whether several contents can be read at once; a compressed tar can only be read from its beginning."""
         return isinstance(self.archive, ZipSource)
 
+    def check_unchanged(self, smallest: int) -> None:
+        """See `Source.check_unchanged`: what was unpacked is ours."""
+
     def verify(self) -> None:
         """Refuses a zip whose headers disagree; a tar has said all about itself when it was read."""
         if isinstance(self.archive, ZipSource):

@@ -13,6 +13,7 @@ from mdai_build.bundle.limits import too_many_entries
 from mdai_build.bundle.model import Limits
 from mdai_build.bundle.names import UnsafeNameError, left_out_part, safe_path, shown
 from mdai_build.bundle.reader import MemberReader, telling_damage
+from mdai_build.bundle.stamp import changed
 from mdai_build.bundle.tree import Refusals
 from mdai_build.errors import BundleError
 
@@ -76,10 +77,29 @@ class FolderSource:
             with stream:
                 yield number, MemberReader(stream, place, name, self.statuses[number].st_size, packed=False)
 
+    def check_unchanged(self, smallest: int) -> None:
+        """See `Source.check_unchanged`."""
+        for place, status in zip(self.places, self.statuses, strict=True):
+            if status.st_size >= smallest and file_key(status) != _key_of(place):
+                raise changed(place, "file")
+
     @property
     def paths(self) -> Mapping[str, Path]:
         """The real place of each member."""
         return {path: self.places[number] for path, number in self.contents.items()}
+
+
+def file_key(status: os.stat_result) -> list[int]:
+    """What tells that a file of a folder is still the one that it was."""
+    # Not the time of change: a hard link into a build context alters it.
+    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev]
+
+
+def _key_of(place: Path) -> list[int]:
+    try:
+        return file_key(place.stat())
+    except OSError:
+        return []
 
 
 def walk(root: Path, limits: Limits) -> FolderSource:

@@ -52,6 +52,13 @@ class Source(Protocol):
             BundleError: the archive is damaged, or has changed since it was read first.
         """
 
+    def check_unchanged(self, smallest: int) -> None:
+        """Looks whether the files that are read where they lie, of at least so many bytes, are what they were.
+
+        Raises:
+            BundleError: one of them changed, or is gone.
+        """
+
 
 @dataclass(frozen=True)
 class Bundle:

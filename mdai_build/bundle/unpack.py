@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mdai_build.bundle.archive import ArchiveSource
-from mdai_build.bundle.folder_source import FolderSource
+from mdai_build.bundle.folder_source import FolderSource, file_key
 from mdai_build.bundle.forget import Keep, hold_store, let_go_with, mark_used
 from mdai_build.bundle.model import Bundle, Member, UnpackedBundle, UnpackedFile
 from mdai_build.bundle.objects import CHUNK, ObjectStore, Readable, write_whole, writing
@@ -239,7 +239,7 @@ def _hash_folder(source: FolderSource, objects: ObjectStore, record: Path, progr
     unknown: dict[int, str] = {}
     for path, number in source.contents.items():
         known = before.get(path)
-        if known and known[:-1] == _file_key(source, number):
+        if known and known[:-1] == file_key(source.statuses[number]):
             hashes[path] = known[-1]
             progress.add(source.statuses[number].st_size)
         else:
@@ -253,19 +253,13 @@ def _hash_folder(source: FolderSource, objects: ObjectStore, record: Path, progr
     latest = time.time_ns() - _CLOCK_STEP
     for path, number in source.contents.items():
         if source.statuses[number].st_mtime_ns < latest:
-            after[path] = [*_file_key(source, number), hashes[path]]
+            after[path] = [*file_key(source.statuses[number]), hashes[path]]
     if after != before:
         with objects.workplace() as workplace:
             write_whole(record, json.dumps({"format": _RECORD, "files": after}).encode(), workplace)
     else:
         mark_used(record)
     return hashes
-
-
-def _file_key(source: FolderSource, number: int) -> list[int]:
-    # Not the time of change: a hard link into a build context alters it.
-    status = source.statuses[number]
-    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev]
 
 
 def _as_list(stamp: Stamp) -> list[int]:

@@ -234,6 +234,7 @@ def _jobs(engine: Engine, settings: Settings) -> int:
 def _build(
     engine: Engine, models: list[_Model], settings: Settings, options: BakeOptions, jobs: int, tell: Tell
 ) -> None:
+    from mdai_build.context import SHARED_FROM
     from mdai_build.engine import bake_images
 
     # What a bake makes has the label of its normal form before it has that form: those are built one by one.
@@ -246,7 +247,10 @@ def _build(
             ):
                 results = bake_images(engine, requests, tell)
             for model in models:
-                model.built = results.get(model.target)
+                with model.step():
+                    if model.prepared:
+                        model.prepared.unpacked.bundle.source.check_unchanged(SHARED_FROM)
+                    model.built = results.get(model.target)
         except MdaiBuildError as failure:
             tell(f"{failure.problems[0].what}; each image that is missing is built by itself")
 

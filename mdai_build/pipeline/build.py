@@ -232,9 +232,10 @@ def build_prepared(
     """The built image, and what its user should know of how the requirements came to be installed.
 
     Raises:
-        MdaiBuildError: a step failed, and no other way to install the requirements is known to work.
+        MdaiBuildError: a step failed, and no other way to install the requirements is known to work; or a large file,
+            which is read where it lies, changed meanwhile.
     """
-    from mdai_build.context import context_folder, write_context
+    from mdai_build.context import SHARED_FROM, context_folder, write_context
     from mdai_build.engine import build_image
 
     checked, plan = model.checked, model.plan
@@ -254,7 +255,9 @@ def build_prepared(
                 fresh=("tools",) if attempt.fresh_tools else (),
             )
             try:
-                return normalised(engine, model, build_image(engine, request, tell), settings, tell), tuple(notes)
+                built = build_image(engine, request, tell)
+                model.unpacked.bundle.source.check_unchanged(SHARED_FROM)
+                return normalised(engine, model, built, settings, tell), tuple(notes)
             except RequirementsError as failure:
                 log = failure.problems[0].details or ""
                 following = next_attempt(attempt, log, checked.requirements, checked.config.python, settings)

@@ -12,7 +12,7 @@ from factories import build_plan
 
 from mdai_build.bundle import UnpackedBundle, read_bundle, unpack_bundle
 from mdai_build.context import write_context
-from mdai_build.errors import UsageError
+from mdai_build.errors import BundleError, Location, UsageError
 from mdai_build.plan import BuildPlan
 
 
@@ -74,6 +74,47 @@ def test_bytes_are_shared_and_execute_bits_kept(unpacked: UnpackedBundle, tmp_pa
     sources = {file.path: file.source for file in unpacked.files}
     assert (context / "_mdai/weights/weights.bin").samefile(sources["weights.bin"])
     assert (context / "_mdai/code/run.sh").stat().st_mode & 0o111
+
+
+def test_small_files_of_a_users_folder_are_copies_as_editors_write_into_them(
+    unpacked: UnpackedBundle, tmp_path: Path
+) -> None:
+    script = tmp_path / "context/_mdai/code/run.sh"
+    write_context(plan_for(unpacked), unpacked, tmp_path / "context")
+    script.unlink()
+    os.link(tmp_path / "model/run.sh", script)  # as an earlier version laid it out
+
+    write_context(plan_for(unpacked), unpacked, tmp_path / "context")
+    (tmp_path / "model/run.sh").write_text("#!/bin/false\n")
+
+    assert script.read_text() == "#!/bin/sh\n"
+
+
+@pytest.mark.parametrize("name", ["run.sh", "weights.bin"])
+def test_a_file_that_changed_since_it_was_read_is_told(unpacked: UnpackedBundle, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "model" / name
+    file.write_bytes(file.read_bytes().swapcase())
+
+    with pytest.raises(BundleError, match="changed while it was read") as failure:
+        write_context(plan_for(unpacked), unpacked, tmp_path / "context")
+
+    assert failure.value.problems[0].where == Location(str(file))
+
+
+def test_a_file_that_is_gone_has_changed(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    (tmp_path / "model/weights.bin").unlink()
+
+    with pytest.raises(BundleError, match="changed while it was read"):
+        unpacked.bundle.source.check_unchanged(1_000_000)
+
+
+def test_of_shared_files_the_large_ones_alone_are_looked_at_again(unpacked: UnpackedBundle, tmp_path: Path) -> None:
+    (tmp_path / "model/run.sh").write_text("#!/bin/false\n")
+
+    unpacked.bundle.source.check_unchanged(1_000_000)
+
+    with pytest.raises(BundleError):
+        unpacked.bundle.source.check_unchanged(0)
 
 
 def test_a_folder_for_its_user_shares_nothing(unpacked: UnpackedBundle, tmp_path: Path) -> None:
