@@ -11,7 +11,7 @@ LEFT_OUT = frozenset({"__MACOSX", ".DS_Store", ".git", "__pycache__"})
 _APPLE_DOUBLE = "._"
 _DRIVE = re.compile(r"[A-Za-z]:")
 _WHITEOUT = ".wh."  # OCI image specification, "Whiteouts"
-_LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
+LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
 _LONGEST_PART = 255  # NAME_MAX of Linux
 # Controls that reorder or break a line when it is shown: a name must read as what it is.
 _MISLEADING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -53,7 +53,7 @@ def safe_path(name: str) -> str:
         )
     if _DRIVE.match(path):
         raise UnsafeNameError("absolute-path", "starts with a drive letter")
-    if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):
+    if len(path.encode()) > LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):
         raise UnsafeNameError("long-name", f"has a name that is too long (more than {_LONGEST_PART} bytes a part)")
     return path
 
