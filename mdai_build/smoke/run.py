@@ -14,7 +14,7 @@ from mdai_build.engine.target import GpuTarget, Target
 from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
-from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.smoke.client import MAX_ANSWER_BYTES, Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.decode import NotDecodableError, decode_answer
 from mdai_build.smoke.gpu import GpuResult, Report
 from mdai_build.smoke.plan import SmokePlan
@@ -27,6 +27,11 @@ _POLL_SHARE = 0.1  # of the time waited so far: what loads fast is seen at once,
 _EXIT_NOTICE_SECONDS = 3.0
 _REPEAT_BUDGET_SECONDS = 10.0
 _ENDPOINT_SECONDS = 10.0
+_LARGEST_FIGURE = 1e15
+# Answers are kept until the test is over, for its report.
+_MOST_KEPT_BYTES = 2 * MAX_ANSWER_BYTES
+_LARGE_BYTES = 16 * 1024**2
+_FEWER = "send fewer samples at once, if they are yours and the answers are as they should be"
 # What goes wrong when a model takes frames or colours for rows or columns.
 _SHAPE_CODES = {"smoke.invalid-output", "smoke.mask-size", "smoke.outside-image", "smoke.frame-number", "smoke.more"}
 
@@ -94,6 +99,7 @@ class Run:
     later_seconds: float | None = None
     api_version: str | None = None
     gpu: GpuResult | None = None
+    kept_bytes: int = 0
 
     def result(self) -> SmokeResult:
         return SmokeResult(
@@ -109,8 +115,8 @@ class Run:
 
     def _peak_memory(self) -> int | None:
         """The target's own figure or the worker's, whichever saw more: engines tell samples, not the peak."""
-        worker = self._status().get("worker_peak_bytes")
-        seen = [self.target.peak_memory(), worker if isinstance(worker, int) else None]
+        worker = _figure(self._status().get("worker_peak_bytes"))
+        seen = [self.target.peak_memory(), int(worker) if worker else None]
         return max((value for value in seen if value), default=None)
 
     def tell(
@@ -152,9 +158,9 @@ class Run:
                 self.fail("model loads", waited, problem)
                 raise StopError
             time.sleep(min(max(shortest, waited * _POLL_SHARE), longest))
-        told = self._status().get("load_seconds")
+        told = _figure(self._status().get("load_seconds"))
         # The server's own figure, since a container may have been loading before we began to wait.
-        self.load_seconds = float(told) if isinstance(told, (int, float)) else time.monotonic() - begin
+        self.load_seconds = time.monotonic() - begin if told is None else told
         self.tell("model loads", "passed", self.load_seconds, f"ready after {self.load_seconds:.1f} s")
 
     def _status(self) -> dict[str, Any]:
@@ -297,6 +303,12 @@ class Run:
             self._refused(request, reply.seconds, (failures.refused(request.name, reply.text),))
 
     def _answered(self, request: SmokeRequest, reply: Reply) -> None:
+        size = len(reply.body)
+        self.kept_bytes += size
+        if self.kept_bytes > _MOST_KEPT_BYTES:
+            what = f"the answers are larger than {_MOST_KEPT_BYTES} bytes, taken together"
+            self.fail(request.name, reply.seconds, replace(_bad_answer(request.name, what), next_step=_FEWER))
+            raise StopError
         try:
             outputs = decode_answer(reply.body)
         except NotDecodableError as error:
@@ -304,7 +316,10 @@ class Run:
             return
         findings = check_answer(request, outputs)
         is_list = isinstance(outputs, list)
-        answer = Answer(request, tuple(outputs) if is_list else (), reply.seconds, valid=not findings.problems)
+        valid = not findings.problems
+        # What is not valid may take more memory than the same bytes of masks do.
+        keeps = is_list and (valid or size < _LARGE_BYTES)
+        answer = Answer(request, tuple(outputs) if keeps else (), reply.seconds, valid)
         self.answers.append(answer)
         self.on_answer(answer)
         if findings.problems:
@@ -435,6 +450,11 @@ class Run:
             next_step="run `mdai-build test IMAGE` on a machine with a GPU",
         )
         self.tell("GPU", "warning", time.monotonic() - begin, problem.what, (problem, *more))
+
+
+def _figure(told: Any) -> float | None:
+    """A number of seconds or bytes that a server tells of itself; None for what cannot be one."""
+    return float(told) if type(told) in (int, float) and 0 <= told < _LARGEST_FIGURE else None
 
 
 def _bad_answer(name: str, what: str, details: str | None = None) -> Problem:
