@@ -80,8 +80,11 @@ def test_what_the_last_stage_stands_on(written: str, image: str | None) -> None:
     assert final_image(name_last_stage(written, "p")) == image
 
 
+_BEFORE = ["FROM a\nRUN true", "FROM a AS b\nRUN true", "FROM a", "FROM a AS b", "FROM \\\n a"]
+
+
 @pytest.mark.parametrize("after", ["", "\n", "\n# a comment", "\n  \n#\n\t\n", " \t\n# \\"])
-@pytest.mark.parametrize("before", ["FROM a\nRUN true", "FROM a AS b\nRUN true", "FROM a", "FROM a AS b", "FROM \\\n a"])
+@pytest.mark.parametrize("before", _BEFORE)
 def test_what_follows_is_no_part_of_the_last_instruction(before: str, after: str) -> None:
     """BuildKit passes over comments and empty lines within an instruction that goes on."""
     text = name_last_stage(f"{before} \\{after}\n", "p") + "\nFROM p AS ours\nRUN whoami\n"

@@ -184,6 +184,13 @@ def test_answers_that_would_fill_the_memory_together(target: Scripted, monkeypat
     assert [answer.outputs for answer in result.answers] == [(), ()]
 
 
+def test_a_failure_told_at_length_is_cut(target: Scripted) -> None:
+    target.replies["/inference"] = answering(raised("x" * 30_000_000))
+    (problem, *_) = run(target).problems
+    assert len(problem.what) < 5_000
+    assert len(problem.details or "") < 5_000
+
+
 def test_it_waits_until_the_target_is_ready(target: Scripted) -> None:
     countdown = [503, 503, 200]
     target.replies["/ready"] = lambda kind, body: (countdown.pop(0) if len(countdown) > 1 else 200, "text/plain", b"")
