@@ -92,6 +92,13 @@ def test_two_end_records(tmp_path: Path, wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "end", [_ZipEnd(disk=1), _ZipEnd(disk=1, zip64="right"), *(_ZipEnd(zip64=z) for z in ("disk", "here", "locator"))]
+)
+def test_one_part_of_a_split_zip(tmp_path: Path, end: _ZipEnd) -> None:
+    refused(tmp_path / "m.zip", write_zip(members(), end), "one part of a split zip")
+
+
+@pytest.mark.parametrize(
     ("member", "words"),
     [
         (ZipMember(b"model/x/", b"content"), "a folder in one place and a file in another"),

@@ -96,6 +96,9 @@ def _theirs(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Itera
         # unzip takes also a name that is marked as UTF-8 for one in a code page, where Windows made the archive.
         if name == "unzip" and (not is_zip or _has_letters_of_windows(archive)):
             continue
+        # bsdtar leaves the bytes of a code page as they are; Python reads them.
+        if name == "bsdtar" and is_zip and _has_letters_of_windows(archive, marked=False):
+            continue
         with _folder(out):
             done = subprocess.run(
                 [other.program, *commands[name]],
@@ -115,9 +118,11 @@ def _theirs(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Itera
                 yield name, _found(out)
 
 
-def _has_letters_of_windows(archive: Path) -> bool:
+def _has_letters_of_windows(archive: Path, marked: bool = True) -> bool:
+    """Whether a name that is not of Unix has letters; without `marked`, one that is not marked as UTF-8."""
     with zipfile.ZipFile(archive) as packed:
-        return any(info.create_system != 3 and not info.orig_filename.isascii() for info in packed.infolist())
+        letters = [info for info in packed.infolist() if info.create_system != 3 and not info.orig_filename.isascii()]
+    return any(marked or not info.flag_bits & 0x800 for info in letters)
 
 
 @contextlib.contextmanager

@@ -166,9 +166,15 @@ def write_zip(members: list[ZipMember], end: _ZipEnd | None = None) -> bytes:
             "<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, *[(values := wrong.get(end.zip64, (count, size, start)))[0]] * 2,
             *values[1:],
         )  # fmt: skip
+        one = struct.pack("<L", 1)
+        record = {"disk": record[:16] + one + record[20:], "here": record[:24] + one + record[28:]}.get(
+            end.zip64, record
+        )
         place = len(out)
         out += record + (b"\0" * 8 if end.zip64 == "apart" else b"")
-        out += struct.pack("<4sLQL", b"PK\6\7", 0, place - (5 if end.zip64 == "place" else 0), 1)
+        out += struct.pack(
+            "<4sLQL", b"PK\6\7", int(end.zip64 == "locator"), place - (5 if end.zip64 == "place" else 0), 1
+        )
         if end.zip64 == "marked":
             count, size, start = 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF
     out += struct.pack(
@@ -309,7 +315,7 @@ def _zip_end(chance: random.Random, members: list[ZipMember], end: _ZipEnd) -> N
                 ("comment", b"made with love"), ("comment", other), ("comment", b"PK\5\6" + b"\0" * 18), ("comment", b"x" * 65535),
                 ("entries", 1), ("entries", -1), ("size", 1), ("size", -46), ("start", 1), ("start", -30), ("disk", 1),
                 ("zip64", "right"), ("zip64", "marked"), ("zip64", "count"), ("zip64", "start"), ("zip64", "size"),
-                ("zip64", "place"), ("zip64", "apart"), ("after", b"\0"), ("after", other), ("before", other),
+                ("zip64", "place"), ("zip64", "apart"), ("zip64", "disk"), ("zip64", "locator"), ("zip64", "here"), ("after", b"\0"), ("after", other), ("before", other),
             )
         ),
     )  # fmt: skip
