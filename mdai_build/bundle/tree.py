@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mdai_build.bundle.limits import too_many_entries
-from mdai_build.bundle.names import LONGEST_PATH, UnsafeNameError, folded, left_out_part, safe_path, shown
+from mdai_build.bundle.names import UnsafeNameError, check_extent, folded, left_out_part, safe_path, shown
 from mdai_build.errors import BundleError, Location, Problem
 
 if TYPE_CHECKING:
@@ -193,8 +193,10 @@ class _Links:
             if visited > 2 * self._limits.entries or self._steps > _STEPS_AN_ENTRY * self._limits.entries:
                 self._refusals.add("too-many", path, "is where links led to, after more steps than an archive may take")
                 return files
-            if len(path.encode()) > LONGEST_PATH:
-                self._refusals.add("long-name", path, "has a path that is too long, by links", _REPLACE_LINK)
+            try:
+                check_extent(path)
+            except UnsafeNameError as unsafe:
+                self._refusals.add(unsafe.code, path, f"{unsafe.reason}, by links", _REPLACE_LINK)
                 continue
             number = self._nodes.get(node, -1)
             kind = self._entries[number].kind if number >= 0 else "folder"
