@@ -259,7 +259,7 @@ def _read_otherwise(text: str, requirements: Requirements, written: tuple[str, s
     if sorted(found) != names:
         return f"{names} are written as {found}"
     author = _packaged(text.strip()) if text.strip().isprintable() else None
-    if author is not None and not author.url and meant and "#" not in text:
+    if author is not None and not author.url and meant and not set(text) & set("#\\"):
         ours = _packaged(re.sub(r"(?: --hash=\w+:[0-9a-f]+)+$", "", installed[0]))
         same = ours is not None and (canonicalize_name(ours.name), ours.specifier, ours.extras, str(ours.marker)) == (
             canonicalize_name(author.name),

@@ -153,7 +153,7 @@ def test_a_volume_of_the_image_is_no_way_to_the_engine_s_disk(
     try:
         with running_container(ours, str(with_volume.id), options):
             (container,) = engine.containers.list(filters={"label": own})
-            look = "cat /data/seed; touch /tmp/free; for place in /data /tmp/x; do touch $place/file; done"
+            look = "exec 2>&1; cat /data/seed; touch /tmp/free; for place in /data /tmp/x; do touch $place/file; done"
             said = cast("bytes", container.exec_run(["sh", "-c", look]).output).decode().splitlines()
         assert said[0] == "seed"
         assert [line.endswith("Read-only file system") for line in said[1:]] == [True, True], said
