@@ -140,6 +140,9 @@ class _Walker:
                 elif entry.is_symlink() and real in (*above, place):
                     self._refuse("link", path, "is a link to a folder that it lies in; it never ends")
                 else:
+                    # By links to one another a few can stand for any number, without a file in any.
+                    if len(self.source.folders) >= self._limits.entries:
+                        raise BundleError(too_many_entries(self.source.root, self._limits, "folders"))
                     self.source.folders.append(path)
                     waiting.append((path, real, (*above, place)))
 
@@ -176,7 +179,7 @@ class _Walker:
             self._refuse("special-file", path, "is a device, pipe or socket; a bundle holds files and folders only")
             return
         if len(self.source.places) >= self._limits.entries:
-            raise BundleError(too_many_entries(self.source.root, self._limits, "folder"))
+            raise BundleError(too_many_entries(self.source.root, self._limits, "files"))
         self.source.contents[path] = len(self.source.places)
         self.source.places.append(real)
         self.source.statuses.append(status)

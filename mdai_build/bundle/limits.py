@@ -27,9 +27,8 @@ def too_dense(origin: Path, limits: Limits) -> Problem:
     return Problem("bundle.bomb", what, Location(str(origin)), expected, next_step)
 
 
-def too_many_entries(origin: Path, limits: Limits, kind: str = "archive") -> Problem:
-    """It holds more entries than it may."""
-    noun = "entries" if kind == "archive" else "files"
-    what = f"the {kind} has more than {limits.entries} {noun}"
+def too_many_entries(origin: Path, limits: Limits, noun: str = "entries") -> Problem:
+    """It holds more of these than it may."""
+    what = f"the bundle has more than {limits.entries} {noun}"
     expected = f"at most {limits.entries} {noun} (the setting bundle_entries)"
     return Problem("bundle.too-many-entries", what, Location(str(origin)), expected, _LEAVE_OUT)

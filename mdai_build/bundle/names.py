@@ -12,7 +12,8 @@ LEFT_OUT = frozenset({"__MACOSX", ".DS_Store", ".git", "__pycache__"})
 _APPLE_DOUBLE = "._"
 _DRIVE = re.compile(r"[A-Za-z]:")
 _WHITEOUT = ".wh."  # OCI image specification, "Whiteouts"
-_LONGEST_PATH = 4095  # PATH_MAX of Linux, without its NUL
+_LONGEST_PATH = 3584  # PATH_MAX of Linux is 4096, and the file gets folders of ours above it
+_MOST_PARTS = 128  # Python makes and removes folders by recursion; its stack has room for some hundred
 _LONGEST_PART = 255  # NAME_MAX of Linux
 # Controls that reorder or break a line when it is shown: a name must read as what it is.
 _MISLEADING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -54,9 +55,23 @@ def safe_path(name: str) -> str:
         )
     if _DRIVE.match(path):
         raise UnsafeNameError("absolute-path", "starts with a drive letter")
-    if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):
-        raise UnsafeNameError("long-name", f"has a name that is too long (more than {_LONGEST_PART} bytes a part)")
+    check_extent(path)
     return path
+
+
+def check_extent(path: str) -> None:
+    """Refuses a path that is deeper or longer than a file can have here and in an image.
+
+    Raises:
+        UnsafeNameError: it is.
+    """
+    parts = path.split("/")
+    if len(parts) > _MOST_PARTS:
+        few = "take out some of the folders in between"
+        raise UnsafeNameError("long-name", f"lies too deep (in more than {_MOST_PARTS - 1} folders)", few)
+    if len(path.encode()) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in parts):
+        most = f"more than {_LONGEST_PART} bytes a part, or {_LONGEST_PATH} in all"
+        raise UnsafeNameError("long-name", f"has a name that is too long ({most})")
 
 
 def _refuse_odd_characters(name: str) -> None:

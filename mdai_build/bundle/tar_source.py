@@ -28,6 +28,7 @@ from mdai_build.errors import BundleError
 _BLOCK = 256 * 1024
 _LARGEST_HEADER = 1024**2
 _LONGEST_NAME = 16 * 1024
+_NAME_BYTES = 1024  # of each entry that there may be, on the average, as in a zip's directory
 _MOST_READS_PAST_END = 100
 _KEPT_BYTES = 16 * 1024**2
 _HEADERS_WITH_DATA = (
@@ -186,10 +187,14 @@ class TarSource:
     def _list(self) -> list[Entry]:
         entries: list[Entry] = []
         room = _KEPT_BYTES
+        names_left = _NAME_BYTES * self._limits.entries
         with self._opened() as archive:
             for info in self._headers(archive):
                 if len(entries) >= self._limits.entries:
                     raise BundleError(too_many_entries(self.origin, self._limits))
+                names_left -= len(info.name) + len(info.linkname)
+                if names_left < 0:
+                    raise damaged(self.origin, None, "the names in it are too long, taken together")
                 entry = _entry(info)
                 small = entry.size <= min(self._limits.text_bytes, room)
                 if entry.kind == "file" and small and MDAI in info.name.split("/"):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mdai_build.bundle.names import UnsafeNameError, folded, left_out_part, safe_path, shown
+from mdai_build.bundle.limits import too_many_entries
+from mdai_build.bundle.names import UnsafeNameError, check_extent, folded, left_out_part, safe_path, shown
 from mdai_build.errors import BundleError, Location, Problem
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _TOLD_APART = 3  # as many of one kind are told one by one, more of them together
 _MOST_HOPS = 40  # as Linux: more links in one path are a loop
+_STEPS_AN_ENTRY = 20  # through links, for each entry that an archive may have; some dozen lead to any file
 _PACK_ANEW = "pack the model folder anew, and trust no archive whose origin you do not know"
 
 
@@ -81,7 +83,8 @@ def build_tree(entries: Sequence[Entry], origin: Path, limits: Limits) -> Tree:
     """
     refusals = Refusals(origin)
     nodes = _place(entries, refusals)
-    folders = _folders(nodes, entries, refusals)
+    folders = _folders(nodes, entries, limits, origin, refusals)
+    _refuse_other_spellings({*nodes, *folders}, refusals)
     linked = [path for path, number in nodes.items() if entries[number].kind in ("symlink", "hardlink")]
     if linked:
         files = _Links(nodes, entries, folders, limits, refusals).followed()
@@ -94,7 +97,6 @@ def build_tree(entries: Sequence[Entry], origin: Path, limits: Limits) -> Tree:
 def _place(entries: Sequence[Entry], refusals: Refusals) -> dict[str, int]:
     """Each safe path with the number of its entry, without those that no model needs."""
     nodes: dict[str, int] = {}
-    spelled: dict[str, str] = {}
     for number, entry in enumerate(entries):
         if not entry.name and entry.kind == "folder":
             continue  # the top itself, as Python's `tar.add(folder, arcname="")` writes it
@@ -115,20 +117,24 @@ def _place(entries: Sequence[Entry], refusals: Refusals) -> dict[str, int]:
             continue
         if left_out_part(path):
             continue
-        # Some tools compose accents when they unpack.
-        composed = unicodedata.normalize("NFC", path)
-        if spelled.setdefault(composed, path) != path:
-            refusals.add(
-                "duplicate", entry.name, f"is another spelling of `{shown(spelled[composed])}`, with the same letters"
-            )
-            continue
         earlier = nodes.setdefault(path, number)
         if earlier != number and not (entry.kind == entries[earlier].kind == "folder"):
             refusals.add("duplicate", entry.name, "is in the archive more than once; which one counts is not clear")
     return nodes
 
 
-def _folders(nodes: Mapping[str, int], entries: Sequence[Entry], refusals: Refusals) -> frozenset[str]:
+def _refuse_other_spellings(paths: Iterable[str], refusals: Refusals) -> None:
+    """Some tools compose accents when they unpack: two names of files, folders or links would be one then."""
+    spelled: dict[str, str] = {}
+    for path in sorted(path for path in paths if not path.isascii()):
+        other = spelled.setdefault(unicodedata.normalize("NFC", path), path)
+        if other != path:
+            refusals.add("duplicate", path, f"is another spelling of `{shown(other)}`, with the same letters")
+
+
+def _folders(
+    nodes: Mapping[str, int], entries: Sequence[Entry], limits: Limits, origin: Path, refusals: Refusals
+) -> frozenset[str]:
     """All folders, those that are only implied by their files too; refuses files that lie beneath files or links."""
     folders: set[str] = set()
     for path, number in nodes.items():
@@ -138,6 +144,8 @@ def _folders(nodes: Mapping[str, int], entries: Sequence[Entry], refusals: Refus
         while parent and parent not in folders:
             folders.add(parent)
             parent = parent.rpartition("/")[0]
+        if len(folders) > limits.entries:  # one name can imply two thousand
+            raise BundleError(too_many_entries(origin, limits, "folders"))
     for folder in sorted(folders):
         number = nodes.get(folder, -1)
         if number >= 0 and entries[number].kind != "folder":
@@ -166,6 +174,8 @@ class _Links:
         self._folders = folders
         self._limits = limits
         self._refusals = refusals
+        self._steps = 0
+        self._hard_targets: dict[int, str] = {}
         self._children: dict[str, list[str]] = {}
         for path in {*nodes, *folders}:
             self._children.setdefault(path.rpartition("/")[0], []).append(path)
@@ -175,8 +185,19 @@ class _Links:
         files: dict[str, int] = {}
         # What is to be visited: the path that it gets, the node that it is, and the folders that led to it.
         waiting: list[tuple[str, str, tuple[str, ...]]] = [("", "", ())]
+        visited = 0
         while waiting:
             path, node, above = waiting.pop()
+            visited += 1
+            # Links to folders can make a small archive a tree without end, also one without a single file.
+            if visited > 2 * self._limits.entries or self._steps > _STEPS_AN_ENTRY * self._limits.entries:
+                self._refusals.add("too-many", path, "is where links led to, after more steps than an archive may take")
+                return files
+            try:
+                check_extent(path)
+            except UnsafeNameError as unsafe:
+                self._refusals.add(unsafe.code, path, f"{unsafe.reason}, by links", _REPLACE_LINK)
+                continue
             number = self._nodes.get(node, -1)
             kind = self._entries[number].kind if number >= 0 else "folder"
             if kind in ("symlink", "hardlink"):
@@ -211,6 +232,21 @@ class _Links:
         return self._hard_target(found) if found >= 0 and self._entries[found].kind == "hardlink" else target
 
     def _hard_target(self, number: int) -> str:
+        """The file that a hard link is a name of, perhaps by way of others: of them there may be thousands."""
+        chain = []
+        while number not in self._hard_targets:
+            self._steps += 1
+            chain.append(number)
+            target = self._hard_target_of_one(number)
+            found = self._nodes[target]
+            if self._entries[found].kind == "file":
+                self._hard_targets[number] = target
+            else:
+                number = found
+        self._hard_targets.update(dict.fromkeys(chain, self._hard_targets[number]))
+        return self._hard_targets[number]
+
+    def _hard_target_of_one(self, number: int) -> str:
         entry = self._entries[number]
         try:
             target = safe_path(entry.target)
@@ -222,7 +258,7 @@ class _Links:
         # As tar unpacks in order, the file must have come before its second name.
         if not 0 <= found < number or self._entries[found].kind not in ("file", "hardlink"):
             raise _LinkError(f"is a hard link to `{shown(entry.target)}`, which is no file before it")
-        return self._hard_target(found) if self._entries[found].kind == "hardlink" else target
+        return target
 
     def _resolve(self, link: str) -> str:
         waiting = link.split("/")[::-1]
@@ -230,6 +266,7 @@ class _Links:
         hops = 0
         while waiting:
             part = waiting.pop()
+            self._steps += 1
             if part in ("", ".", "..") and done and "/".join(done) not in self._folders:
                 # As the kernel says of a path that goes on after what is no folder.
                 raise _LinkError(f"is a link to `{self._shown_target(link)}`, which is not in the archive")

@@ -331,19 +331,21 @@ def _check_end(file: IO[bytes], size: int, origin: Path, limits: Limits) -> tupl
     place = tail.rfind(b"PK\5\6")
     if place < 0 or place + _END.size > len(tail):
         raise damaged(origin, None, "its directory, which stands at the end, is missing; the archive is cut off")
-    _, disk, first_disk, _, entries, directory_size, directory_start, comment = _END.unpack_from(tail, place)
+    _, disk, first_disk, here, entries, directory_size, directory_start, comment = _END.unpack_from(tail, place)
     end = tail_start + place
     if end + _END.size + comment != size:
         raise damaged(origin, None, "there is other data after its end")
     zip64 = _zip64_end(file, end, origin)
+    counted = (entries, directory_size, directory_start)
     if zip64 is not None:
-        counted = (entries, directory_size, directory_start)
         end, entries, directory_size, directory_start = zip64
         # Some tools look at the older record first, which says either the same or that it cannot.
         most = (0xFFFF, _IN_ZIP64, _IN_ZIP64)
         if any(old not in (new, top) for old, new, top in zip(counted, zip64[1:], most, strict=True)):
             raise damaged(origin, None, "its two end records disagree")
-    elif disk or first_disk:
+    # The older record of a zip with zip64 may leave it to the newer one to tell.
+    untold = (0, 0xFFFF) if zip64 is not None else (0,)
+    if disk not in untold or first_disk not in untold or here != counted[0]:
         raise damaged(origin, None, "it is one part of a split zip")
     if directory_start + directory_size != end:
         raise damaged(origin, None, "its directory is not where its end record says")
@@ -374,13 +376,15 @@ def _zip64_end(file: IO[bytes], end: int, origin: Path) -> tuple[int, int, int, 
     if end < _LOCATOR_64.size:
         return None
     file.seek(end - _LOCATOR_64.size)
-    signature, _, place, disks = _LOCATOR_64.unpack(file.read(_LOCATOR_64.size))
+    signature, first_disk, place, disks = _LOCATOR_64.unpack(file.read(_LOCATOR_64.size))
     if signature != b"PK\6\7":
         return None
-    if disks > 1:
+    if disks > 1 or first_disk:
         raise damaged(origin, None, "it is one part of a split zip")
     file.seek(place)
     record = _END_64.unpack(file.read(_END_64.size))
     if record[0] != b"PK\6\6" or place + _END_64.size != end - _LOCATOR_64.size:
         raise damaged(origin, None, "its directory is damaged")
+    if record[4] or record[5] or record[6] != record[7]:
+        raise damaged(origin, None, "it is one part of a split zip")
     return place, record[7], record[8], record[9]

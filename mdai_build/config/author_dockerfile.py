@@ -189,9 +189,11 @@ def name_last_stage(dockerfile: str, name: str) -> str:
     A stage that has a name already keeps it: one more stage of the wanted name then starts from it.
     """
     lines = _lines(dockerfile)
-    # A backslash at the end of the file continues nothing; ours must not become its next line.
-    lines[-1] = _CONTINUED.sub("", lines[-1]).rstrip()
-    last = read_stages(dockerfile)[-1]
+    # A backslash at the end of the file continues nothing; ours must not become its next line. Comments and empty lines
+    # after it end nothing.
+    said = next(place for place in reversed(range(len(lines))) if not _is_empty(lines[place]))
+    lines[said] = _CONTINUED.sub("", lines[said]).rstrip()
+    last = read_stages("\n".join(lines))[-1]
     if last.name:
         # Names of stages are kept in lower case, and sought as they are written.
         return "\n".join([*lines, "", f"FROM {last.name.lower()} AS {name}", ""])
@@ -270,6 +272,10 @@ def _lines(dockerfile: str) -> list[str]:
     return dockerfile.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
+def _is_empty(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
 def _instructions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
     """Each instruction with its first and last line, from 1; here-documents are skipped."""
     place = 0
@@ -278,7 +284,7 @@ def _instructions(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         while goes_on and place < len(lines):
             line = lines[place]
             place += 1
-            if not line.strip() or line.lstrip().startswith("#"):
+            if _is_empty(line):
                 # Within an instruction such a line is as if it were not there.
                 goes_on = bool(text)
                 continue

@@ -11,6 +11,7 @@ from mdai_build.errors import Problem
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # POSIX, Base Definitions 8.1, and lower case
 _REFERENCE = re.compile(r"\$(\w+|\{\w+)")
+_LONGEST = 60_000  # BuildKit reads lines of 65535 bytes, with their backslashes
 _OURS = frozenset({"MDAI_PATH"})
 _IMPORTANT = frozenset(
     {"HOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONPATH", "TMPDIR"}
@@ -96,6 +97,14 @@ def _value_problem(item: Item) -> Problem | None:
     for character in value.text:
         if character != "\t" and unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
             return _character_problem(item, character)
+    if len(item.key) + len(value.text.encode()) + len(re.findall(r'[\\"$]', value.text)) > _LONGEST:
+        return Problem(
+            "config.env-value",
+            f"the value of `{item.key}` is too long for a line of a Dockerfile",
+            value.where,
+            f"at most {_LONGEST} bytes",
+            "put it into a file of the bundle",
+        )
     return None
 
 

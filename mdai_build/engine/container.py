@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +73,8 @@ class RunOptions:
     """How much it may write beside /tmp before it is ended, where it can; None: as much as it likes. (What lies in /tmp
     lies in memory, and may take half of that.)"""
     gpus: GpuRequest | None = None
+    volumes: tuple[tuple[str, str], ...] = ()
+    """Names of volumes, and where it sees them; it cannot write there."""
 
 
 class RunningContainer:
@@ -196,21 +199,24 @@ def running_container(engine: Engine, image: str, options: RunOptions) -> Iterat
         require_local(engine)
     remove_abandoned(engine)
     interpreter = None if options.network else _interpreter(engine, image)
-    container, gpu_refusal = _started(engine, image, options, interpreter)
-    try:
-        with contextlib.ExitStack() as stack:
-            if interpreter is None:
-                url = _url(container)
-            else:
-                url = stack.enter_context(relayed(engine.client, str(container.id), interpreter, PORT))
-            engine_ended = stack.enter_context(engine_watched(engine))
-            running = RunningContainer(engine, container, url, engine_ended, gpu_refusal)
-            if options.writable_bytes is not None and not options.read_only:
-                stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
-            yield running
-    finally:
-        with engine_words(), uninterrupted(), contextlib.suppress(docker.errors.NotFound):
-            container.remove(force=True, v=True)
+    with contextlib.ExitStack() as stack:
+        options = replace(options, volumes=stack.enter_context(_volumes(engine, image, options)))
+        container, gpu_refusal = _started(engine, image, options, interpreter)
+        stack.callback(_removed, container)
+        if interpreter is None:
+            url = _url(container)
+        else:
+            url = stack.enter_context(relayed(engine.client, str(container.id), interpreter, PORT))
+        engine_ended = stack.enter_context(engine_watched(engine))
+        running = RunningContainer(engine, container, url, engine_ended, gpu_refusal)
+        if options.writable_bytes is not None and not options.read_only:
+            stack.enter_context(_watched_disk(engine, running, str(container.id), options.writable_bytes))
+        yield running
+
+
+def _removed(container: DockerContainer) -> None:
+    with engine_words(), uninterrupted(), contextlib.suppress(docker.errors.NotFound):
+        container.remove(force=True, v=True)
 
 
 def can_do_without_network(engine: Engine, image: str) -> bool:
@@ -218,10 +224,34 @@ def can_do_without_network(engine: Engine, image: str) -> bool:
     return _interpreter(engine, image) is not None
 
 
-def _interpreter(engine: Engine, image: str) -> str | None:
+def _config(engine: Engine, image: str) -> dict[str, Any]:
     with engine_words():
         attributes: dict[str, Any] = engine.client.api.inspect_image(image)  # type: ignore[no-untyped-call]
-    entry = (attributes.get("Config") or {}).get("Entrypoint") or [""]
+    return attributes.get("Config") or {}
+
+
+@contextmanager
+def _volumes(engine: Engine, image: str, options: RunOptions) -> Iterator[tuple[tuple[str, str], ...]]:
+    """A volume for each place that the image wants one for, apart from what is mounted anyway; the engine puts there
+    what the image holds at that place."""
+    mounted = {"/", "/tmp", *(target for _, target in options.mounts)}
+    wanted = _config(engine, image).get("Volumes") or ()
+    places = {posixpath.normpath("/" + path.lstrip("/")) for path in wanted} - mounted
+    made = []
+    try:
+        with engine_words(), uninterrupted():
+            for place in sorted(places):
+                made.append((engine.client.volumes.create(labels={OWNER_LABEL: owner()}), place))
+        yield tuple((str(volume.name), place) for volume, place in made)
+    finally:
+        with engine_words(), uninterrupted():
+            for volume, _ in made:
+                with contextlib.suppress(docker.errors.NotFound):
+                    volume.remove(force=True)
+
+
+def _interpreter(engine: Engine, image: str) -> str | None:
+    entry = _config(engine, image).get("Entrypoint") or [""]
     return str(entry[0]) if re.fullmatch(r"(?:.*/)?python[0-9.]*", str(entry[0])) else None
 
 
@@ -290,7 +320,11 @@ def _created(engine: Engine, image: str, options: RunOptions, interpreter: str |
         pids_limit=options.processes,
         ulimits=[Ulimit(name="core", soft=0, hard=0)],
         log_config=LogConfig(type=LogConfig.types.JSON, config=_LOG_KEPT),
-        mounts=[Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts],
+        mounts=[
+            *(Mount(target, str(folder), "bind", read_only=True) for folder, target in options.mounts),
+            # The engine's own, for the image's VOLUME, could be written to, and are as large as its disk.
+            *(Mount(place, name, "volume", read_only=True) for name, place in options.volumes),
+        ],
         user=options.user,
         device_requests=[options.gpus.as_device_request()] if options.gpus else None,
     )
@@ -330,13 +364,21 @@ def _mounting(engine: Engine) -> Iterator[None]:
 
 
 def remove_abandoned(engine: Engine) -> None:
-    """Removes the containers that killed runs of ours on this machine left."""
+    """Removes the containers, and then their volumes, that killed runs of ours on this machine left."""
     with engine_words():
         for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
-            machine, _, process = str(container.labels.get(OWNER_LABEL, "")).rpartition(":")
-            if machine == socket.gethostname() and not _alive(process):
+            if _is_abandoned(container.labels):
                 with contextlib.suppress(docker.errors.APIError):
                     container.remove(force=True, v=True)
+        for volume in engine.client.volumes.list(filters={"label": OWNER_LABEL}):
+            if _is_abandoned(volume.attrs.get("Labels") or {}):
+                with contextlib.suppress(docker.errors.APIError):
+                    volume.remove(force=True)
+
+
+def _is_abandoned(labels: Mapping[str, str]) -> bool:
+    machine, _, process = str(labels.get(OWNER_LABEL, "")).rpartition(":")
+    return machine == socket.gethostname() and not _alive(process)
 
 
 def end_work(engine: Engine) -> None:

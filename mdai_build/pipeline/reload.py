@@ -53,5 +53,7 @@ class Served:
 
         try:
             return int(json.loads(self._client.get("/status").body)["worker_restarts"])
-        except (NoReplyError, TooSlowError, TooLargeError, ValueError, KeyError, TypeError):
+        except (NoReplyError, TooSlowError, TooLargeError):
+            return -1
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):  # it may be a stranger's server
             return -1

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdai_build.errors import Problem, UsageError
+from mdai_build.bundle import shown
+from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.parents import NAMED_KINDS
 from mdai_build.pipeline.build import BuildOptions, build_prepared, prepare, unfinished
 from mdai_build.pipeline.check import CheckedModel
 from mdai_build.pipeline.planning import check_for_build, plan_model, warnings_of
@@ -88,12 +90,26 @@ def _check_ours(reference: str, labels: Mapping[str, str]) -> None:
 
 
 def _with_parent(settings: Settings, labels: Mapping[str, str]) -> Settings:
-    """The settings with the parent that the image names, unless another one was asked for."""
+    """The settings with the kind of parent that the image names, unless another one was asked for.
+
+    Raises:
+        UsageError: it stands on an image of its builder's choice, which was not asked for.
+    """
     kind, reference = labels.get(f"{LABEL_PREFIX}parent.kind"), labels.get("org.opencontainers.image.base.name")
     if "parent" in settings.model_fields_set or kind in ("custom", "nvidia", None):
         return settings
-    parent = kind if kind in ("gcp", "local") else reference
-    changed = settings.model_copy(update={"parent": parent or settings.parent})
+    if kind not in NAMED_KINDS:
+        # It is the image of a stranger: what it names would be run in the build, with the logins that a build is given.
+        raise UsageError(
+            Problem(
+                code="verify.parent",
+                what=f"only the image itself says that it stands on {shown(str(reference))}",
+                where=Location("labels", key="org.opencontainers.image.base.name"),
+                expected="a parent that you name: what is in it runs in the build",
+                next_step=f"if you trust it, --parent {shown(str(reference))}",
+            )
+        )
+    changed = settings.model_copy(update={"parent": kind})
     changed._logins = settings.logins
     return changed
 

@@ -34,7 +34,10 @@ def exact_conda_package(component: Mapping[str, Any]) -> str | None:
     """A conda package as `conda create` asks for it exactly, `name=version=build`; None for any other component."""
     if _properties(component).get("group") != "conda":
         return None
-    url = urlsplit(str(component.get("purl")))
+    try:
+        url = urlsplit(str(component.get("purl")))
+    except ValueError:
+        return None
     name, _, version = unquote(url.path).removeprefix("conda/").partition("@")
     build = parse_qs(url.query).get("build", [""])[0]
     if not _CONDA_NAME.fullmatch(name) or not _CONDA_WORD.fullmatch(version) or not _CONDA_WORD.fullmatch(build):

@@ -31,6 +31,8 @@ from mdai_build.requirements.urls import split_url
 _HASH = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REFERENCE = re.compile(r"[A-Za-z0-9_][\w./+-]*")
+_LONGEST = 4096  # no name, address or marker comes near; parsers take minutes for some lines of a megabyte
+_MOST_PARENTHESES = 50
 _KEPT_FRAGMENTS = ("subdirectory", "sha256", "sha384", "sha512", "sha224", "sha1", "md5")
 
 
@@ -53,6 +55,9 @@ class Forms:
         Raises:
             Refusal: pip rejects the line, or it cannot be installed in the image.
         """
+        if len(written) > _LONGEST or written.count("(") > _MOST_PARENTHESES:
+            most = f"{_LONGEST} characters and {_MOST_PARENTHESES} parentheses"
+            raise Refusal("too-long", "the line is too long for one requirement", expected=f"at most {most}")
         for value in hashes:
             if not _HASH.fullmatch(value):
                 raise Refusal("hash", f"`{value}` is no hash", expected="sha256: and 64 hexadecimal digits")

@@ -19,6 +19,8 @@ from mdai_build.requirements.hints import is_command, rejected
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 
+LONGEST_LINE = 32 * 1024
+"""Some hundred hashes; the time that parsers take grows with the square."""
 MOST_CONTINUATIONS = 1_000
 """Above what any tool writes, and low enough that no file makes the reading slow."""
 
@@ -115,6 +117,9 @@ def _tamed(text: str) -> str:
 
 
 def _parsed(number: int, text: str, parse: pip.LineParser) -> LogicalLine:
+    if len(text) > LONGEST_LINE:
+        what = f"the line has more than {LONGEST_LINE} characters"
+        return LogicalLine(number, text[:100], refusal=Refusal("too-long", what))
     if refusal := _unreadable(text):
         return LogicalLine(number, text, refusal=refusal)
     if not re.search(r"(?:^| )-", text):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*://)(?P<rest>[^\s'\"<>]+)")
+# Begins where a word does, and is bounded where it could begin anywhere: else the time grows with the text's square.
+_ADDRESS = re.compile(r"(?P<scheme>(?<![\w+.-])[\w+.-]+://)(?P<rest>[^\s'\"<>]+)")
 _SECRET_PARAMETER = re.compile(
     r"(?i)(?P<name>[?&;#][\w.-]*(?:token|secret|password|passwd|pwd|signature|sig|key|auth|credential)[\w.-]*=)[^&#\s]+"
 )
 # A login without a scheme before it, as in `https:/user:password@host`; not `git+https://host/path@tag`.
-_LOGIN = re.compile(r"(?<![\w/@.])[^\s/:@]+:(?!//)[^\s@]+@(?=[\w.-])")
+_LOGIN = re.compile(r"(?<![\w/@.])[^\s/:@]{1,256}:(?!//)[^\s@]{1,1024}@(?=[\w.-])")
 
 
 def redact(text: str) -> str:

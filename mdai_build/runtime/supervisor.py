@@ -302,8 +302,10 @@ class Supervisor:
         if step == "done":
             job.finish(Answer(step, "", message.fd, size_of(message.fd), times, measured))
             return True
-        text = text_of(message.fd)
-        message.close()
+        try:
+            text = text_of(message.fd)
+        finally:  # it may be no file that can be read
+            message.close()
         job.finish(Answer(step, text, None, 0, times, measured))
         if content.get("leaves"):
             self.state, self.reason = STARTING, "the model ended its process; it is being loaded again"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import select
 import socket
 import threading
@@ -29,6 +30,8 @@ MAX_PAGE_BYTES = 1024**2
 """Of `/status` and the like."""
 _NO_HEADERS: Mapping[str, str] = {}
 _CONNECT_SECONDS = 5.0
+_MOST_TEXT_BYTES = 1024**2
+_LONG_LINE = re.compile(r"([^\n]{4096})[^\n]+")
 _LONGEST_WORD = 100
 _LONGEST_TIMING = 4096
 _CHUNK = 1024 * 1024
@@ -61,8 +64,9 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The body as text, whatever bytes it holds."""
-        return self.body.decode("utf-8", "replace")
+        """The body as text, whatever bytes it holds; of what nobody could read, the begin."""
+        text = self.body[:_MOST_TEXT_BYTES].decode("utf-8", "replace")
+        return _LONG_LINE.sub(r"\1…", text)
 
 
 class Client:

@@ -32,8 +32,9 @@ def log_tail(target: Target, lines: int = LOG_LINES) -> str:
         text = target.logs()
     except Exception as error:  # noqa: BLE001  # a lost log must not hide the failure that it would explain
         return f"(its log cannot be read: {error})"
-    kept = text.splitlines()[-lines:]
-    return "\n".join(kept) if kept else "(it wrote nothing to its log)"
+    # At nothing else: what follows a form feed in a model's line would look like a line of the server's.
+    kept = text.rstrip("\n").split("\n")[-lines:]
+    return "\n".join(kept) if text else "(it wrote nothing to its log)"
 
 
 def exited(target: Target, state: TargetState, while_doing: str) -> Problem:

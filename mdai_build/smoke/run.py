@@ -13,7 +13,7 @@ from mdai_build.engine.target import GpuTarget, Target
 from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.smoke import failures, gpu
 from mdai_build.smoke.answers import check_answer
-from mdai_build.smoke.client import Client, NoReplyError, Reply, TooLargeError, TooSlowError
+from mdai_build.smoke.client import MAX_ANSWER_BYTES, Client, NoReplyError, Reply, TooLargeError, TooSlowError
 from mdai_build.smoke.decode import NotDecodableError, decode_answer
 from mdai_build.smoke.failures import RAISED
 from mdai_build.smoke.gpu import GpuResult, Report
@@ -25,6 +25,10 @@ from mdai_build.smoke.session import Session, StopError
 MSGPACK = "application/msgpack"
 _REPEAT_BUDGET_SECONDS = 10.0
 _ENDPOINT_SECONDS = 10.0
+# Answers are kept until the test is over, for its report.
+_MOST_KEPT_BYTES = 2 * MAX_ANSWER_BYTES
+_LARGE_BYTES = 16 * 1024**2
+_FEWER = "send fewer samples at once, if they are yours and the answers are as they should be"
 # What goes wrong when a model takes frames or colours for rows or columns.
 _SHAPE_CODES = {"smoke.invalid-output", "smoke.mask-size", "smoke.outside-image", "smoke.frame-number", "smoke.more"}
 
@@ -82,6 +86,7 @@ class Run(Session):
     later_seconds: float | None = None
     api_version: str | None = None
     gpu: GpuResult | None = None
+    kept_bytes: int = 0
 
     def result(self) -> SmokeResult:
         return SmokeResult(
@@ -231,6 +236,12 @@ class Run(Session):
             self._refused(request, reply.seconds, (failures.refused(request.name, reply.text),))
 
     def _answered(self, request: SmokeRequest, reply: Reply) -> None:
+        size = len(reply.body)
+        self.kept_bytes += size
+        if self.kept_bytes > _MOST_KEPT_BYTES:
+            what = f"the answers are larger than {_MOST_KEPT_BYTES} bytes, taken together"
+            self.fail(request.name, reply.seconds, replace(_bad_answer(request.name, what), next_step=_FEWER))
+            raise StopError
         try:
             outputs = decode_answer(reply.body)
         except NotDecodableError as error:
@@ -238,7 +249,10 @@ class Run(Session):
             return
         findings = check_answer(request, outputs)
         is_list = isinstance(outputs, list)
-        answer = Answer(request, tuple(outputs) if is_list else (), reply.seconds, valid=not findings.problems)
+        valid = not findings.problems
+        # What is not valid may take more memory than the same bytes of masks do.
+        keeps = is_list and (valid or size < _LARGE_BYTES)
+        answer = Answer(request, tuple(outputs) if keeps else (), reply.seconds, valid)
         self.answers.append(answer)
         self.on_answer(answer)
         if findings.problems:

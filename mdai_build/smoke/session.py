@@ -18,6 +18,7 @@ from mdai_build.smoke.result import Check, Outcome
 _POLL_SECONDS = (0.02, 0.5)
 _POLL_SHARE = 0.1  # of the time waited so far: what loads fast is seen at once, what loads long is not disturbed
 _EXIT_NOTICE_SECONDS = 3.0
+_LARGEST_FIGURE = 1e15
 
 
 class StopError(Exception):
@@ -74,9 +75,9 @@ class Session:
                 self.fail("model loads", waited, problem)
                 raise StopError
             time.sleep(min(max(shortest, waited * _POLL_SHARE), longest))
-        told = self.status().get("load_seconds")
+        told = _figure(self.status().get("load_seconds"))
         # The server's own figure, since a container may have been loading before we began to wait.
-        self.load_seconds = float(told) if isinstance(told, (int, float)) else time.monotonic() - begin
+        self.load_seconds = time.monotonic() - begin if told is None else told
         self.tell("model loads", "passed", self.load_seconds, f"ready after {self.load_seconds:.1f} s")
 
     def status(self) -> dict[str, Any]:
@@ -109,6 +110,11 @@ class Session:
 
     def peak_memory(self) -> int | None:
         """The target's own figure or the worker's, whichever saw more: engines tell samples, not the peak."""
-        worker = self.status().get("worker_peak_bytes")
-        seen = [self.target.peak_memory(), worker if isinstance(worker, int) else None]
+        worker = _figure(self.status().get("worker_peak_bytes"))
+        seen = [self.target.peak_memory(), int(worker) if worker else None]
         return max((value for value in seen if value), default=None)
+
+
+def _figure(told: Any) -> float | None:
+    """A number of seconds or bytes that a server tells of itself; None for what cannot be one."""
+    return float(told) if type(told) in (int, float) and 0 <= told < _LARGEST_FIGURE else None

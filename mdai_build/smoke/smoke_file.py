@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_DEEPEST = 20
+_MOST_EVENTS = 50_000
+_LONGEST_NUMBER = 1000
+_MOST_SAMPLES = 1000
 _Place = tuple[str | int, ...]
 
 
@@ -137,16 +142,7 @@ def parse_label_classes(text: str, file: str) -> list[LabelClass]:
 def _parse(text: str, file: str, validate: Callable[[Any], Read]) -> Read:
     lines = text.splitlines()
     try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        if alias := next((event for event in events if isinstance(event, yaml.AliasEvent)), None):
-            raise BundleError(
-                _problem(
-                    file,
-                    lines,
-                    alias.start_mark.line if alias.start_mark else 0,
-                    "aliases (*name) are not supported here",
-                )
-            )
+        _check_events(text, file, lines)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         places = dict(_places(node)) if node is not None else {}
         if duplicates := [mark for place, mark in places.items() if place and place[-1] == _DUPLICATE]:
@@ -156,7 +152,7 @@ def _parse(text: str, file: str, validate: Callable[[Any], Read]) -> Read:
         mark = error.problem_mark or error.context_mark
         what = f"this is not YAML: {error.problem or error.context}"
         raise BundleError(_problem(file, lines, mark.line if mark else 0, what)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise BundleError(_problem(file, lines, 0, f"this is not YAML: {str(error)[:200]}")) from None
     try:
         return validate(data)
@@ -164,6 +160,27 @@ def _parse(text: str, file: str, validate: Callable[[Any], Read]) -> Read:
         raise BundleError(
             _from_pydantic(file, lines, places, found) for found in error.errors(include_url=False)
         ) from None
+
+
+def _check_events(text: str, file: str, lines: list[str]) -> None:
+    """Refuses what could exhaust memory, stack or time, while nothing is built from it yet."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        wrong = None
+        if isinstance(event, yaml.AliasEvent):
+            wrong = "aliases (*name) are not supported here"
+        elif depth > _DEEPEST:
+            wrong = "the file is nested too deep"
+        elif count > _MOST_EVENTS:
+            wrong = f"the file has more than {_MOST_EVENTS} parts"
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.implicit[0] and len(event.value) > _LONGEST_NUMBER and event.value.lstrip("+-.")[:1].isdigit():
+                wrong = "this number has too many digits"
+            elif re.search("[\ud800-\udfff]", event.value):
+                wrong = "this text holds half of a character (a surrogate)"
+        if wrong:
+            raise BundleError(_problem(file, lines, event.start_mark.line if event.start_mark else 0, wrong))
 
 
 _DUPLICATE = "\0duplicate"
@@ -240,6 +257,10 @@ def bundled_samples(smoke_file: SmokeFile, paths: Iterable[str]) -> tuple[str, .
     Raises:
         BundleError: an entry that names no file of the bundle.
     """
+    if len(smoke_file.samples) > _MOST_SAMPLES:
+        what = f"samples: there are more than {_MOST_SAMPLES} entries"
+        step = "name the folder that the files are in, or a pattern such as samples/*.dcm"
+        raise BundleError(Problem("smoke.yaml", what, Location(file=SMOKE_FILE, key="samples"), next_step=step))
     members = tuple(paths)
     found: set[str] = set()
     problems = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.bundle import read_bundle, unpack_bundle
+from mdai_build.bundle import Limits, read_bundle, unpack_bundle
 from mdai_build.errors import BundleError
 
 
@@ -111,3 +111,14 @@ def test_mdai_is_found_beside_a_folder_with_thousands_of_files(model: Path) -> N
     for number in range(3000):
         (data / str(number)).touch()
     assert read_bundle(model.parent).has("weights.bin")
+
+
+def test_links_that_double_a_folder_without_a_file(making, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    model = making.folder(tmp_path / "model")
+    for n in range(12):
+        (model / f"d{n}").mkdir()
+        for name in ("a", "b"):
+            (model / f"d{n}" / name).symlink_to(f"../d{n + 1}")
+    (model / "d12").mkdir()
+    with pytest.raises(BundleError, match="more than 1000 folders"):
+        read_bundle(model, Limits(entries=1000))

@@ -92,6 +92,13 @@ def test_two_end_records(tmp_path: Path, wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "end", [_ZipEnd(disk=1), _ZipEnd(disk=1, zip64="right"), *(_ZipEnd(zip64=z) for z in ("disk", "here", "locator"))]
+)
+def test_one_part_of_a_split_zip(tmp_path: Path, end: _ZipEnd) -> None:
+    refused(tmp_path / "m.zip", write_zip(members(), end), "one part of a split zip")
+
+
+@pytest.mark.parametrize(
     ("member", "words"),
     [
         (ZipMember(b"model/x/", b"content"), "a folder in one place and a file in another"),
@@ -193,3 +200,62 @@ def test_many_small_bombs_are_one(tmp_path: Path) -> None:
     every = [*members(), *(ZipMember(b"model/%d" % n, bytes(300_000)) for n in range(10))]
     limits = Limits(ratio_floor=1024**2)
     refused(tmp_path / "m.zip", write_zip(every), "the archive grows more than 200 times", limits)
+
+
+def test_a_chain_of_hard_links_is_as_long_as_it_likes(tmp_path: Path) -> None:
+    links = [TarMember(b"model/%d" % n, b"", b"1", b"model/%d" % (n - 1)) for n in range(1, 5000)]
+    (tmp_path / "m.tar.gz").write_bytes(tar(TarMember(b"model/0", b"content"), *links))
+    assert read_bundle(tmp_path / "m.tar.gz").read_bytes("4999") == b"content"
+
+
+def test_links_that_double_a_tree_without_a_file(tmp_path: Path) -> None:
+    """Forty folders with two links each to the next one: a tree of 2 ** 40 folders."""
+    more = [TarMember(b"model/d40/", b"", b"5")]
+    for n in range(40):
+        to_next = [TarMember(b"model/d%d/%s" % (n, name), b"", b"2", b"../d%d" % (n + 1)) for name in (b"a", b"b")]
+        more += [TarMember(b"model/d%d/" % n, b"", b"5"), *to_next]
+    refused(tmp_path / "m.tar.gz", tar(*more), "after more steps than an archive may take", Limits(entries=1000))
+
+
+def test_links_that_take_long_to_follow(tmp_path: Path) -> None:
+    """Each of many short links leads through the same forty long ones."""
+    long = [pax({"linkpath": b"lib/../" * 500 + b"c%d" % (n + 1)}) for n in range(38)]
+    chain = [each for n, head in enumerate(long) for each in (head, TarMember(b"model/c%d" % n, b"", b"2", b"x"))]
+    more = [*chain, TarMember(b"model/c38", b"y"), *(TarMember(b"model/s%d" % n, b"", b"2", b"c0") for n in range(900))]
+    refused(tmp_path / "m.tar.gz", tar(*more), "after more steps than an archive may take", Limits(entries=1000))
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "words"),
+    [(b"n" * 240, 20, r"too long \(.*\), by links"), (b"n", 200, r"too deep \(.*\), by links")],
+)
+def test_paths_that_links_make_too_long(tmp_path: Path, name: bytes, count: int, words: str) -> None:
+    more = []
+    for n in range(count):
+        head = pax({"path": b"model/d%d/" % n + name})
+        more += [head, TarMember(b"model/x", b"", b"2", b"../d%d" % (n + 1))]
+    more += [TarMember(b"model/d%d/x" % count, b"y")]
+    refused(tmp_path / "m.tar.gz", tar(*more), words)
+
+
+def test_names_that_imply_more_folders_than_there_may_be(tmp_path: Path) -> None:
+    """A name of 3000 bytes stands for a hundred folders, whose names are 200 kB."""
+    more = []
+    for n in range(200):
+        more += [pax({"path": b"model/%d/" % n + (b"a" * 25 + b"/") * 120 + b"x"}), TarMember(b"model/x", b"")]
+    (tmp_path / "m.tar.gz").write_bytes(tar(*more))
+    assert peak_of(tmp_path / "m.tar.gz", "more than 3000 folders", Limits(entries=3000)) < 24 * 1024**2
+
+
+def test_names_that_would_fill_the_memory(tmp_path: Path) -> None:
+    more = [each for n in range(90) for each in (pax({"path": b"%d" % n * 6000}), TarMember(b"x", b""))]
+    (tmp_path / "m.tar.gz").write_bytes(tar(*more))
+    assert peak_of(tmp_path / "m.tar.gz", "the names in it are too long", Limits(entries=100)) < 4 * 1024**2
+
+
+@pytest.mark.parametrize("kind", [b"0", b"2", b"5"])
+def test_a_folder_that_is_another_spelling_of_what_there_is(tmp_path: Path, kind: bytes) -> None:
+    """bsdtar composes accents: for it the file would lie in what the other entry is."""
+    other = TarMember("model/\u00e9".encode(), b"", kind, b"lib" if kind == b"2" else b"")
+    more = [other, TarMember("model/e\u0301/x".encode(), b"y")]
+    refused(tmp_path / "m.tar.gz", tar(*more), "another spelling")

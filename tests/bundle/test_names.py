@@ -128,3 +128,16 @@ def test_folded_names_are_those_that_other_file_systems_cannot_keep_apart() -> N
     assert folded("Model.PY") == folded("model.py")
     assert folded("e\u0301") == folded("é")
     assert folded("a") != folded("b")
+
+
+def test_a_path_leaves_room_for_the_folders_above_it() -> None:
+    long = "/".join(["d" * 200] * 17)
+    assert safe_path(f"{long}/{'f' * 167}") == f"{long}/{'f' * 167}"
+    with pytest.raises(UnsafeNameError, match="or 3584 in all"):
+        safe_path(f"{long}/{'f' * 168}")
+
+
+def test_a_path_is_no_deeper_than_a_stack() -> None:
+    assert safe_path("d/" * 127 + "f")
+    with pytest.raises(UnsafeNameError, match="lies too deep"):
+        safe_path("d/" * 128 + "f")

@@ -80,6 +80,18 @@ def test_what_the_last_stage_stands_on(written: str, image: str | None) -> None:
     assert final_image(name_last_stage(written, "p")) == image
 
 
+_BEFORE = ["FROM a\nRUN true", "FROM a AS b\nRUN true", "FROM a", "FROM a AS b", "FROM \\\n a"]
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\n# a comment", "\n  \n#\n\t\n", " \t\n# \\"])
+@pytest.mark.parametrize("before", _BEFORE)
+def test_what_follows_is_no_part_of_the_last_instruction(before: str, after: str) -> None:
+    """BuildKit passes over comments and empty lines within an instruction that goes on."""
+    text = name_last_stage(f"{before} \\{after}\n", "p") + "\nFROM p AS ours\nRUN whoami\n"
+    assert [stage.name for stage in read_stages(text)][-2:] == ["p", "ours"]
+    assert final_image(text) == "a"
+
+
 def test_an_argument_without_a_value_names_no_image() -> None:
     with pytest.raises(BundleError, match="ARG that has no value") as failure:
         check_author_dockerfile("ARG BASE\nFROM a\nFROM $BASE\n")

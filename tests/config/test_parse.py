@@ -326,6 +326,13 @@ def test_environment_that_no_image_can_hold_is_refused(entry: str, code: str, fo
     assert found in problem.what
 
 
+def test_a_value_that_no_line_of_a_dockerfile_holds_is_refused() -> None:
+    assert parse_config("base_image: py38\nenv: {A: '" + "x" * 59_000 + "'}\n").config.env
+    for value in ("x" * 60_000, "$" * 31_000, "\u00e9" * 30_001):
+        with pytest.raises(BundleError, match="too long for a line of a Dockerfile"):
+            parse_config(f"base_image: py38\nenv: {{A: '{value}'}}\n")
+
+
 @pytest.mark.parametrize(
     ("entry", "code"),
     [

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import time
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -45,17 +46,20 @@ def judge(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Verdict
         others: `unzip` and `bsdtar`, as far as there are any.
     """
     store = place / "store"
+    begun = time.monotonic()
     try:
         ours = _ours(archive, store)
     except BundleError as refusal:
         if any(problem.where is None or not (problem.next_step or problem.expected) for problem in refusal.problems):
             return Verdict("crash", f"a refusal without a place or advice: {refusal}")
-        return Verdict("refused", refusal.problems[0].code)
+        return _in_time(Verdict("refused", refusal.problems[0].code), begun)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
         return Verdict("crash", f"{type(error).__name__}: {error}")
     finally:
         stray = {path.name for path in place.iterdir()} - {archive.name, "store"}
         _removed(store)
+    if _in_time(Verdict("accepted"), begun).kind != "accepted":
+        return _in_time(Verdict("accepted"), begun)
     if stray:
         return Verdict("escape", f"wrote {sorted(stray)}")
     for name, theirs in _theirs(archive, place, others):
@@ -64,6 +68,11 @@ def judge(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Verdict
         if difference := _difference(ours, theirs):
             return Verdict("wrong accept", f"{name}: {difference}")
     return Verdict("accepted")
+
+
+def _in_time(verdict: Verdict, begun: float) -> Verdict:
+    seconds = time.monotonic() - begun
+    return verdict if seconds < _SECONDS else Verdict("crash", f"it took {seconds:.0f} s")
 
 
 def _ours(archive: Path, store: Path) -> Files:
@@ -87,6 +96,9 @@ def _theirs(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Itera
         # unzip takes also a name that is marked as UTF-8 for one in a code page, where Windows made the archive.
         if name == "unzip" and (not is_zip or _has_letters_of_windows(archive)):
             continue
+        # bsdtar leaves the bytes of a code page as they are; Python reads them.
+        if name == "bsdtar" and is_zip and _has_letters_of_windows(archive, marked=False):
+            continue
         with _folder(out):
             done = subprocess.run(
                 [other.program, *commands[name]],
@@ -106,9 +118,11 @@ def _theirs(archive: Path, place: Path, others: Mapping[str, Archiver]) -> Itera
                 yield name, _found(out)
 
 
-def _has_letters_of_windows(archive: Path) -> bool:
+def _has_letters_of_windows(archive: Path, marked: bool = True) -> bool:
+    """Whether a name that is not of Unix has letters; without `marked`, one that is not marked as UTF-8."""
     with zipfile.ZipFile(archive) as packed:
-        return any(info.create_system != 3 and not info.orig_filename.isascii() for info in packed.infolist())
+        letters = [info for info in packed.infolist() if info.create_system != 3 and not info.orig_filename.isascii()]
+    return any(marked or not info.flag_bits & 0x800 for info in letters)
 
 
 @contextlib.contextmanager

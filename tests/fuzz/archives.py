@@ -166,9 +166,15 @@ def write_zip(members: list[ZipMember], end: _ZipEnd | None = None) -> bytes:
             "<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, *[(values := wrong.get(end.zip64, (count, size, start)))[0]] * 2,
             *values[1:],
         )  # fmt: skip
+        one = struct.pack("<L", 1)
+        record = {"disk": record[:16] + one + record[20:], "here": record[:24] + one + record[28:]}.get(
+            end.zip64, record
+        )
         place = len(out)
         out += record + (b"\0" * 8 if end.zip64 == "apart" else b"")
-        out += struct.pack("<4sLQL", b"PK\6\7", 0, place - (5 if end.zip64 == "place" else 0), 1)
+        out += struct.pack(
+            "<4sLQL", b"PK\6\7", int(end.zip64 == "locator"), place - (5 if end.zip64 == "place" else 0), 1
+        )
         if end.zip64 == "marked":
             count, size, start = 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF
     out += struct.pack(
@@ -309,7 +315,7 @@ def _zip_end(chance: random.Random, members: list[ZipMember], end: _ZipEnd) -> N
                 ("comment", b"made with love"), ("comment", other), ("comment", b"PK\5\6" + b"\0" * 18), ("comment", b"x" * 65535),
                 ("entries", 1), ("entries", -1), ("size", 1), ("size", -46), ("start", 1), ("start", -30), ("disk", 1),
                 ("zip64", "right"), ("zip64", "marked"), ("zip64", "count"), ("zip64", "start"), ("zip64", "size"),
-                ("zip64", "place"), ("zip64", "apart"), ("after", b"\0"), ("after", other), ("before", other),
+                ("zip64", "place"), ("zip64", "apart"), ("zip64", "disk"), ("zip64", "locator"), ("zip64", "here"), ("after", b"\0"), ("after", other), ("before", other),
             )
         ),
     )  # fmt: skip
@@ -319,9 +325,50 @@ def _zip_member64(chance: random.Random, members: list[ZipMember], end: _ZipEnd)
     _some(chance, members).zip64 = True
 
 
+_SPELLINGS = (
+    "model/e\u0301/a",
+    "model/\u00e9/b",
+    "model/\u00e9",
+    "model/e\u0301",
+    "model/\u00e9/e\u0301/c",
+    "model/\u00e9/\u00e9/c",
+)
+
+
+def _zip_spellings(chance: random.Random, members: list[ZipMember], end: _ZipEnd) -> None:
+    """Folders, files and links that are one where accents are composed."""
+    for name in chance.sample(_SPELLINGS, 2):
+        mode = chance.choice((0o100644, 0o100644, 0o120777))
+        members.append(ZipMember(name.encode(), b"lib" if mode == 0o120777 else name.encode(), 0, 0x800, 3, mode))
+
+
+def _zip_version(chance: random.Random, members: list[ZipMember], end: _ZipEnd) -> None:
+    """Systems and versions by which tools read names and rights."""
+    member = _some(chance, members)
+    member.made_by = chance.randrange(32)
+    member.attributes = chance.choice((0, 0x20, 0x10, 0x01))
+    member.name = chance.choice((member.name, "model/\u00e9".encode(), "model/\u00e9".encode("cp850"), b"model\\x"))
+
+
+def _zip_two_zip64(chance: random.Random, members: list[ZipMember], end: _ZipEnd) -> None:
+    """Two zip64 fields that tell other sizes; tools take either."""
+    member = _some(chance, members)
+    size, packed = len(member.content), len(_deflated(member.content))
+    fields = [
+        struct.pack("<HHQQ", 1, 16, size, packed),
+        struct.pack("<HHQQ", 1, 16, chance.choice((0xFFFFFFFF, 7)), packed),
+    ]
+    chance.shuffle(fields)
+    member.central_extra = b"".join(fields)
+    member.extra = chance.choice((b"", fields[0], member.central_extra))
+    for place in chance.choice(((member.central,), (member.local, member.central))):
+        place.update(size=0xFFFFFFFF, packed=0xFFFFFFFF)
+
+
 _ZIP_WRONGS: tuple[Callable[[random.Random, list[ZipMember], _ZipEnd], None], ...] = (
     _zip_add_name, _zip_add_name, _zip_add_link, _zip_lie, _zip_short_sizes, _zip_junk_in_data, _zip_two_names, _zip_extra,
     _zip_descriptor, _zip_gap, _zip_overlap, _zip_same, _zip_end, _zip_member64,
+    _zip_spellings, _zip_version, _zip_two_zip64,
 )  # fmt: skip
 
 
@@ -517,6 +564,37 @@ def _tar_zero_block(chance: random.Random, members: list[TarMember]) -> None:
     member.padding = b"\0" * (-len(member.content) % 512) + b"\0" * (512 * chance.randint(1, 3))
 
 
+def _tar_spellings(chance: random.Random, members: list[TarMember]) -> None:
+    for name in chance.sample(_SPELLINGS, 2):
+        kind = chance.choice((b"0", b"0", b"2", b"5"))
+        content = name.encode() if kind == b"0" else b""
+        members.append(TarMember(name.encode(), content, kind, b"lib" if kind == b"2" else b""))
+
+
+def _tar_chain(chance: random.Random, members: list[TarMember]) -> None:
+    """Links to links: more of the hard ones than a stack has room for, more of the others than Linux follows."""
+    kind, count = chance.choice(((b"1", 1500), (b"2", 39), (b"2", 41)))
+    before = b"model/" if kind == b"1" else b""
+    members.append(TarMember(b"model/c0", b"content"))
+    members += [TarMember(b"model/c%d" % n, b"", kind, before + b"c%d" % (n - 1)) for n in range(1, count)]
+
+
+def _tar_doubling(chance: random.Random, members: list[TarMember]) -> None:
+    """Folders that link to one another: a tree that grows with every level, or paths that are too long."""
+    depth = chance.choice((3, 6, 40))
+    name = b"n" * chance.choice((1, 90))
+    for n in range(depth):
+        members.append(TarMember(b"model/d%d/" % n, b"", b"5"))
+        for side in (name, name[:-1] + b"m"):
+            members.append(TarMember(b"model/d%d/%s" % (n, side), b"", b"2", b"../d%d" % (n + 1)))
+    members.append(
+        TarMember(b"model/d%d/file" % depth, b"content")
+        if chance.random() < 0.5
+        else TarMember(b"model/d%d/" % depth, b"", b"5")
+    )
+
+
 _TAR_WRONGS: tuple[Callable[[random.Random, list[TarMember]], None], ...] = (
     _tar_add_name, _tar_add_name, _tar_add_link, _tar_add_link, _tar_pax, _tar_pax, _tar_lie, _tar_kind, _tar_same, _tar_zero_block,
+    _tar_spellings, _tar_chain, _tar_doubling,
 )  # fmt: skip

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import msgpack
-from test_reference import GOOD, OTHER_GOOD, agree
+from test_reference import GOOD, OTHER_GOOD, agree, integer, text
 
 from mdai_build.runtime import contract
 from mdai_build.smoke.answers import check_answer
@@ -73,10 +73,44 @@ def _judge_request(body: bytes) -> str:
         contract.describe(violations).encode()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
         return f"crash: {type(error).__name__}: {error}"
-    if violations:
-        return "refused"
-    right = isinstance(data, dict) and all(isinstance(file["content"], bytes) for file in data["files"])
-    return "accepted" if right else f"wrong accept: {data!r}"
+    if _is_request(data) == bool(violations):
+        return f"wrong accept: {data!r} {violations}"
+    return "refused" if violations else "accepted"
+
+
+def _is_request(data: Any) -> bool:
+    """What the interface's document asks of a request, written for nothing but to be read."""
+
+    def maps(values: Any) -> bool:
+        return values is None or (isinstance(values, list) and all(isinstance(value, dict) for value in values))
+
+    def texts(value: dict[str, Any], names: str) -> bool:
+        return all(value.get(name) is None or text(value[name]) for name in names.split())
+
+    if not isinstance(data, dict) or not isinstance(data.get("files"), list):
+        return False
+    for file in data["files"]:
+        if not isinstance(file, dict) or not isinstance(file.get("content"), bytes):
+            return False
+        tags = file.get("dicom_tags")
+        if not isinstance(file.get("content_type"), str) or not isinstance({} if tags is None else tags, dict):
+            return False
+    annotations, classes, args = data.get("annotations"), data.get("label_classes"), data.get("args")
+    if not maps(annotations) or not maps(classes):
+        return False
+    for annotation in annotations or ():
+        number = annotation.get("frame_number")
+        if not texts(annotation, "id label_id study_uid series_uid instance_uid parent_id"):
+            return False
+        if number is not None and not integer(number):
+            return False
+    for entry in classes or ():
+        index, label = entry.get("class_index"), entry.get("label")
+        if (index is not None and not integer(index)) or not isinstance({} if label is None else label, dict):
+            return False
+        if not texts(label or {}, "id name type scope annotation_mode short_name description parent_id"):
+            return False
+    return args is None or (isinstance(args, dict) and all(isinstance(name, str) for name in args))
 
 
 def _judge_outputs(body: bytes) -> str:

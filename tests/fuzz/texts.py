@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Packaged
+from packaging.utils import canonicalize_name
 
 from mdai_build.bundle import Bundle, Limits, Member
 from mdai_build.bundle.archive import ArchiveSource
@@ -15,7 +18,7 @@ from mdai_build.config import parse_config
 from mdai_build.dockerfile import quote_value
 from mdai_build.errors import MdaiBuildError
 from mdai_build.report.text import clean, clean_line
-from mdai_build.requirements import constraint_file, install_file, read_requirements, vcs_lines
+from mdai_build.requirements import Requirements, constraint_file, install_file, read_requirements, vcs_lines
 
 NASTY = (
     "$HOME", "${PATH}", "$(id)", "`id`", "\\", "\\\\", "\\n", "\n", "\r", "\r\n", "\x00", "\x07", "\x1b[2J", "\x1b]0;x\x07", "\x9b31m",
@@ -216,6 +219,8 @@ def judge_line(text: str) -> str:
         return f"crash: {type(error).__name__}: {error}"
     if len(requirements.lines) + len(requirements.constraints) > text.count("\n") + text.count("\r") + 3:
         return f"wrong accept: {len(requirements.lines)} lines"
+    if wrong := _read_otherwise(text, requirements, written):
+        return f"wrong accept: {wrong}"
     for line in "".join(written).splitlines():
         if not line.isprintable() or re.search(r"[\\`]|\$\{", line):
             return f"wrong accept: {line!r}"
@@ -226,3 +231,49 @@ def judge_line(text: str) -> str:
         if re.match(r"(?:--find-links|-f|-r|-c)[ =](?:/|\.\./|~)|/|\.\./|~", line):
             return f"wrong accept: {line!r}"
     return "accepted"
+
+
+def _read_otherwise(text: str, requirements: Requirements, written: tuple[str, str, str]) -> str:
+    """What the installer would read in what we wrote that we did not read, or that the author did not write.
+
+    `packaging` reads what we wrote, line by line; and what the author wrote, where that is one plain line.
+    """
+    installed = [line for line in (written[0] + written[2]).splitlines() if not line.startswith("-")]
+    meant = [line for line in requirements.lines if line.applies]
+    if len(installed) != len(meant):
+        return f"{len(meant)} requirements are written as {installed}"
+    for line in written[1].splitlines():
+        if not _packaged(line):
+            return f"no constraint: {line!r}"
+    names = sorted(canonicalize_name(line.name or "") for line in meant if line.kind == "index")
+    found = []
+    for line in installed:
+        bare = re.sub(r"(?: --hash=\w+:[0-9a-f]+)+$", "", line)
+        if re.match(r"\./\.mdai(?:/[\w./-]+)?(?:\[[\w,.-]*\])?(?: ; .*)?$|(?:git\+)?https?://[^\s]+(?: ; .*)?$", bare):
+            continue
+        packaged = _packaged(bare)
+        if packaged is None:
+            return f"no requirement: {line!r}"
+        if not packaged.url:
+            found.append(canonicalize_name(packaged.name))
+    if sorted(found) != names:
+        return f"{names} are written as {found}"
+    author = _packaged(text.strip()) if text.strip().isprintable() else None
+    if author is not None and not author.url and meant and not set(text) & set("#\\"):
+        ours = _packaged(re.sub(r"(?: --hash=\w+:[0-9a-f]+)+$", "", installed[0]))
+        same = ours is not None and (canonicalize_name(ours.name), ours.specifier, ours.extras, str(ours.marker)) == (
+            canonicalize_name(author.name),
+            author.specifier,
+            author.extras,
+            str(author.marker),
+        )
+        if not same:
+            return f"{text!r} is written as {installed}"
+    return ""
+
+
+def _packaged(line: str) -> Packaged | None:
+    try:
+        return Packaged(line)
+    except (InvalidRequirement, ValueError, RecursionError):
+        return None

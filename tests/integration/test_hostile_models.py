@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import docker
 import pytest
@@ -129,3 +131,32 @@ def test_a_log_without_end_is_cut_and_cleaned(ours: Engine, image: str) -> None:
     for problem in smoke.problems:
         shown = clean(problem.what + (problem.details or ""))
         assert not set(shown) & set("\x1b\x07\u202e"), problem
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_volume_of_the_image_is_no_way_to_the_engine_s_disk(
+    engine: docker.DockerClient, ours: Engine, image: str, read_only: bool
+) -> None:
+    """VOLUME in an author's Dockerfile: there, as large as the disk, and nobody can write to it."""
+    lines = (
+        "USER 0",
+        "RUN mkdir -m 777 /data && echo seed > /data/seed",
+        'VOLUME ["//data/", "/tmp", "/tmp/x"]',
+        "USER 1000",
+    )
+    dockerfile = io.BytesIO("\n".join((f"FROM {image}", *lines)).encode())
+    with_volume, _ = engine.images.build(fileobj=dockerfile, rm=True)
+    abandoned = engine.volumes.create(labels={OWNER_LABEL: f"{socket.gethostname()}:{2**30}"})
+    before = {volume.name for volume in engine.volumes.list()} - {abandoned.name}
+    options = RunOptions(memory=SETTINGS.memory, network=False, read_only=read_only, writable_bytes=300 * MIB)
+    own = f"{OWNER_LABEL}={socket.gethostname()}:{os.getpid()}"
+    try:
+        with running_container(ours, str(with_volume.id), options):
+            (container,) = engine.containers.list(filters={"label": own})
+            look = "exec 2>&1; cat /data/seed; touch /tmp/free; for place in /data /tmp/x; do touch $place/file; done"
+            said = cast("bytes", container.exec_run(["sh", "-c", look]).output).decode().splitlines()
+        assert said[0] == "seed"
+        assert [line.endswith("Read-only file system") for line in said[1:]] == [True, True], said
+        assert {volume.name for volume in engine.volumes.list()} <= before
+    finally:
+        engine.images.remove(str(with_volume.id), force=True)

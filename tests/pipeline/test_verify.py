@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mdai_build.errors import UsageError
 from mdai_build.pipeline.check import check_model
 from mdai_build.pipeline.planning import plan_model
 from mdai_build.pipeline.reproduce import without_settings
@@ -41,8 +42,17 @@ def model(tmp_path: Path) -> Path:
 def test_the_parent_is_the_one_that_the_image_names_unless_another_is_asked_for() -> None:
     assert _with_parent(Settings(), LABELS).parent == "local"
     assert _with_parent(Settings(parent="registry.example/own"), LABELS).parent == "registry.example/own"
-    other = {"io.mdai-build.parent.kind": "reference", "org.opencontainers.image.base.name": "debian:12"}
-    assert _with_parent(Settings(), other).parent == "debian:12"
+    assert _with_parent(Settings(), {**LABELS, "io.mdai-build.parent.kind": "slim"}).parent == "slim"
+
+
+@pytest.mark.parametrize("kind", ["reference", "mdai-build/parent:local-cpu", ""])
+def test_a_parent_of_a_strangers_choice_is_not_built_on_unless_it_is_named(kind: str) -> None:
+    """A build gives its parent the logins of package indexes."""
+    other = {"io.mdai-build.parent.kind": kind, "org.opencontainers.image.base.name": "evil.example/x:\x1b[2J1"}
+    with pytest.raises(UsageError, match="only the image itself says") as refusal:
+        _with_parent(Settings(), other)
+    assert refusal.value.problems[0].next_step == "if you trust it, --parent evil.example/x:\\x1b[2J1"
+    assert _with_parent(Settings(parent="own.example/x:1"), other).parent == "own.example/x:1"
 
 
 def test_versions_are_those_of_the_image(model: Path, tmp_path: Path) -> None:

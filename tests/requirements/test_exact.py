@@ -31,6 +31,10 @@ def test_conda_packages() -> None:
     assert exact_conda_package(component("numpy", "1.0", "model", "pkg:conda/numpy@1.0?build=x")) is None
 
 
+def test_an_address_that_is_none_is_no_package() -> None:
+    assert exact_conda_package(component("x", "1", "conda", "pkg://[")) is None
+
+
 @pytest.mark.parametrize("name", ["a\n--index-url http://evil", "-r x", "a b", "", None, 1.5, "a;b"])
 @pytest.mark.parametrize("version", ["1\n--pre", "1 ; x", "", None, "$(x)"])
 def test_a_strangers_list_brings_in_no_option(name: object, version: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -220,6 +221,26 @@ def test_bytes_that_are_no_text(bundle_of) -> None:
 def test_an_endless_file_is_refused_quickly(bundle_of) -> None:
     assert only(bundle_of("a\n" * 20_000)).code == "requirements.too-long"
     assert only(bundle_of(" \\\n" * 200_000)).code == "requirements.too-long"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a==1!" + "9" * 10_000,  # a number that Python does not write
+        "a; " + "(" * 1500 + "python_version>'3'" + ")" * 1500,  # deeper than its stack
+        "a>=1" + ",<2" * 100_000,  # minutes
+        "a" * 500_000,
+        "https://example.org/" + "a/" * 200_000,
+        "a" + "[b]" * 200_000,
+        "a" * 30_000,
+        "'" * 30_000,
+        "-:" * 10_000 + "a@",
+    ],
+)
+def test_a_requirement_without_end_is_refused_quickly(bundle_of, line: str) -> None:
+    begun = time.monotonic()
+    assert only(bundle_of(line)).code in ("requirements.too-long", "requirements.option", "requirements.syntax")
+    assert time.monotonic() - begun < 10
 
 
 def test_a_megabyte_of_blanks_is_read_quickly(bundle_of) -> None:

@@ -106,3 +106,14 @@ def test_a_syntax_error_of_a_helper_is_named() -> None:
 )
 def test_what_mends_an_output(violation: str, advice: str) -> None:
     assert advice in str(failures.invalid("ct", f"The model's outputs are not valid:\n  {violation}\n").next_step)
+
+
+class _Logs:
+    url = ""
+
+    def logs(self) -> str:
+        return "[server] listening\n[model] x\x0c[server] forged\u2028[server] too\n"
+
+
+def test_a_line_of_the_model_stays_one_line_of_the_log() -> None:
+    assert failures.log_tail(_Logs(), 1) == "[model] x\x0c[server] forged\u2028[server] too"  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ import pytest
 
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem
+from mdai_build.report.document import smoke_as_json
 from mdai_build.smoke import Check, Demand, InputFile, SmokePlan, SmokeRequest, SmokeResult, run_smoke_test
 
 MSGPACK = "application/msgpack"
@@ -157,6 +158,37 @@ def test_a_good_target_passes_and_is_measured(target: Scripted) -> None:
     assert result.peak_memory == 7_000_000
     assert None not in (result.load_seconds, result.first_seconds, result.later_seconds)
     assert [answer.outputs for answer in result.answers] == [(OUTPUT,), (OUTPUT,)]
+
+
+@pytest.mark.parametrize("figure", [b"NaN", b"Infinity", b"-5", b"true", b"1" + b"0" * 400, b'"3"', b"[]"])
+def test_figures_that_a_server_makes_up_are_none(target: Scripted, figure: bytes) -> None:
+    content = b'{"load_seconds": %s, "worker_peak_bytes": %s}' % (figure, figure)
+    target.replies["/status"] = (200, "application/json", content)
+    result = run(target)
+    assert result.passed
+    assert result.load_seconds is not None
+    assert 0 <= result.load_seconds < 60
+    assert result.peak_memory == 7_000_000
+    json.dumps(smoke_as_json("x", result, ()), allow_nan=False)
+
+
+def test_answers_that_would_fill_the_memory_together(target: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be as large as an answer may be; all of them are kept for the report."""
+    monkeypatch.setattr("mdai_build.smoke.run._MOST_KEPT_BYTES", 2_500_000)
+    monkeypatch.setattr("mdai_build.smoke.run._LARGE_BYTES", 500_000)
+    mib = msgpack.packb([OUTPUT, "x" * 1_000_000])
+    target.replies["/inference"] = answering((200, MSGPACK, mib))
+    result = run(target, plan(*(a_request(str(number)) for number in range(9))))
+    assert failed_with(result)[-1] == "bad-answer"
+    assert "larger than 2500000 bytes, taken together" in result.problems[-1].what
+    assert [answer.outputs for answer in result.answers] == [(), ()]
+
+
+def test_a_failure_told_at_length_is_cut(target: Scripted) -> None:
+    target.replies["/inference"] = answering(raised("x" * 30_000_000))
+    (problem, *_) = run(target).problems
+    assert len(problem.what) < 5_000
+    assert len(problem.details or "") < 5_000
 
 
 def test_it_waits_until_the_target_is_ready(target: Scripted) -> None:

@@ -74,7 +74,12 @@ def test_a_place_in_a_list() -> None:
         ("args: &a {}\nexpect: *a\n", 2, "aliases"),
         ("- a\n- b\n", 1, "the file"),
         ("just text", 1, "the file"),
-        ("[" * 2000, 1, "not YAML"),
+        ("[" * 200_000, 1, "nested too deep"),
+        ("args: {a: 0x" + "9" * 5000 + "}", 1, "too many digits"),
+        ("args: {a: -" + "9" * 5000 + "}", 1, "too many digits"),
+        ('args: {a: "\\UFFFFFFFF"}', 1, "not YAML"),
+        ('args: {a: "\\ud800"}', 1, "surrogate"),
+        ("samples:\n" + "- a\n" * 100_000, 49_998, "more than 50000 parts"),
         ("scope: \x00", 1, "not YAML"),
     ],
 )
