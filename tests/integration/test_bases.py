@@ -129,6 +129,40 @@ def test_what_is_on_another_parent_image_is_not_used(
     assert "another parent image" in found.report.why
 
 
+def test_to_build_all_anew_is_to_take_no_base_image(machine: Machine, model: Path) -> None:
+    assert machine.run("base", "build", "--for", str(model)).exit_code == 0
+    assert machine.build(model, "--offline")["base"]["reference"]
+    told = machine.build(model, "--offline", "--no-cache")
+    assert not (told["base"] and told["base"]["reference"])
+    assert {"environment", "packages", "installer"} <= {stage["name"] for stage in told["stages"]}
+
+
+def test_what_needs_an_engine_besides_starts_from_one_too(
+    machine: Machine, parent: str, model: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    # What a folder needs, its own code says, so that it has to be asked in a container.
+    tool = model / ".mdai" / "tool"
+    tool.mkdir()
+    (tool / "setup.py").write_text("import setuptools\nsetuptools.setup(name='tool', install_requires=['colorama'])\n")
+    (model / ".mdai/requirements.txt").write_text("./tool\n")
+    inline = machine.run("lock", str(model))
+    assert inline.exit_code == 0 and json.loads(inline.stdout)["resolved_in"] == "container", inline
+    assert "base image" not in inline.stderr
+    assert machine.run("base", "build", "--for", str(model)).exit_code == 0
+    # A machine that has no parent image, or a Python of its own kind, does with the base image alone.
+    locked = (model / ".mdai/requirements.lock").read_bytes()
+    for words in (("lock", str(model)), ("wheels", str(model), str(tmp_path / "wheels"))):
+        engine.api.remove_image(parent, force=True)
+        try:
+            run = machine.run(*words)
+        finally:
+            engine.api.tag(PARENT, *parent.split(":"))
+        assert run.exit_code == 0, run
+        assert "starting from the base image mdai-build/base:py38-cpu-" in run.stderr, run
+    assert (model / ".mdai/requirements.lock").read_bytes() == locked
+    assert list((tmp_path / "wheels").glob("tool-*.whl")) and list((tmp_path / "wheels").glob("colorama-*.whl"))
+
+
 def test_a_registry_that_does_not_answer_is_told_of_and_stops_nothing(machine: Machine, model: Path) -> None:
     nowhere = {"MDAI_BUILD_BASE_REGISTRY": "127.0.0.1:9/team"}
     told = machine.build(model, **nowhere)
