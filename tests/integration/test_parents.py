@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import posixpath
 import subprocess
 import tarfile
 import threading
@@ -87,7 +88,7 @@ class Archive(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append(self.path)
         parts = urlsplit(self.path)
-        content = self.files.get(parts.path) if parts.hostname in self.hosts else None
+        content = self.files.get(posixpath.normpath(parts.path)) if parts.hostname in self.hosts else None
         self.send_response(404 if content is None else 200)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
