@@ -62,8 +62,9 @@ def refusal(said: str) -> str | None:
     if not _REFUSED.search(said):
         return None
     if found := _DRIVER_TOO_OLD.search(said):
-        needed = support_matrix().driver_for(found["cuda"])
-        least = f", which needs driver {needed} or newer" if needed else ""
+        # The toolkit compares what the driver itself can run, and knows of no compatibility within a major version.
+        row = support_matrix().gpu.get(found["cuda"])
+        least = f", which driver {row.driver} and newer have" if row else ""
         return f"the driver of its machine is too old: the image asks for {found['what']}{least}"
     if "could not select device driver" in said or "no known GPU vendor" in said:
         return "it has no GPU to give, or lacks NVIDIA's container toolkit"
