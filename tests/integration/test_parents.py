@@ -66,7 +66,7 @@ def stage_over(parent: str, stage: str, folder: Path, *words: str, channel: str 
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
-        ("expired-key", "is not signed"),
+        ("expired-key", "EXPKEYSIG"),
         ("unreadable-source", "sources could not be read"),
         ("renamed", "Unable to locate package libgl1"),
     ],
