@@ -58,11 +58,14 @@ class Machine:
         self._runs = 0
 
     def run(self, *words: str, **variables: str) -> Run:
+        return self.run_plainly(*words, "--json", **variables)
+
+    def run_plainly(self, *words: str, **variables: str) -> Run:
         self._runs += 1
         folder = self._place / f"run{self._runs}"
         folder.mkdir()
-        environment: Mapping[str, str] = {**self.variables, **variables}
-        return run_command([*words, "--json", "--cache-folder", str(self._cache)], folder, environment, 300)
+        environment: Mapping[str, str] = {**self.variables, "MDAI_BUILD_CACHE_FOLDER": str(self._cache), **variables}
+        return run_command(words, folder, environment, 300)
 
     def build(self, model: Path, *words: str, **variables: str) -> dict[str, Any]:
         """Of a model that no image is there for."""
@@ -149,18 +152,19 @@ def test_what_needs_an_engine_besides_starts_from_one_too(
     assert inline.exit_code == 0 and json.loads(inline.stdout)["resolved_in"] == "container", inline
     assert "base image" not in inline.stderr
     assert machine.run("base", "build", "--for", str(model)).exit_code == 0
-    # A machine that has no parent image, or a Python of its own kind, does with the base image alone.
+    # On a machine without the parent image nothing else could be started from.
     locked = (model / ".mdai/requirements.lock").read_bytes()
-    for words in (("lock", str(model)), ("wheels", str(model), str(tmp_path / "wheels"))):
-        engine.api.remove_image(parent, force=True)
-        try:
-            run = machine.run(*words)
-        finally:
-            engine.api.tag(PARENT, *parent.split(":"))
+    wheels = tmp_path / "wheels"
+    engine.api.remove_image(parent, force=True)
+    try:
+        runs = [machine.run("lock", str(model)), machine.run_plainly("wheels", str(model), str(wheels))]
+    finally:
+        engine.api.tag(PARENT, *parent.split(":"))
+    for run in runs:
         assert run.exit_code == 0, run
         assert "starting from the base image mdai-build/base:py38-cpu-" in run.stderr, run
     assert (model / ".mdai/requirements.lock").read_bytes() == locked
-    assert list((tmp_path / "wheels").glob("tool-*.whl")) and list((tmp_path / "wheels").glob("colorama-*.whl"))
+    assert list(wheels.glob("tool-*.whl")) and list(wheels.glob("colorama-*.whl"))
 
 
 def test_a_registry_that_does_not_answer_is_told_of_and_stops_nothing(machine: Machine, model: Path) -> None:
