@@ -132,7 +132,17 @@ def test_what_is_on_another_parent_image_is_not_used(
     assert "another parent image" in found.report.why
 
 
-def test_to_build_all_anew_is_to_take_no_base_image(machine: Machine, model: Path) -> None:
+def test_to_build_all_anew_is_to_take_no_base_image(
+    machine: Machine, parent: str, model: Path, engine: docker.DockerClient
+) -> None:
+    # On a parent of its own: two results of one step in BuildKit's cache, and later builds take either.
+    container = engine.containers.create(parent, ["touch", f"/made-at-{time.time_ns()}"])
+    try:
+        container.start()
+        container.wait()
+        container.commit(*parent.split(":"))
+    finally:
+        container.remove()
     assert machine.run("base", "build", "--for", str(model)).exit_code == 0
     assert machine.build(model, "--offline")["base"]["reference"]
     told = machine.build(model, "--offline", "--no-cache")
