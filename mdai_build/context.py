@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from mdai_build.bundle import Bundle, UnpackedBundle
 from mdai_build.dockerfile import render_dockerfile
 from mdai_build.errors import Location, Problem, UnavailableError, UsageError
+from mdai_build.matrix import support_matrix
 from mdai_build.plan import BuildPlan
 from mdai_build.requirements import CONSTRAINT_FILE
 from mdai_build.resources import resource, runtime_folder
@@ -38,7 +39,6 @@ _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 SHARED_FROM = 1024**2
 """Bytes from which on a file of a user's folder is shared with the build context; a smaller one is copied."""
 _KEPT_SECONDS = 7 * 24 * 3600
-_EVERY_PYTHON = ("py37", "py38", "py39", "py310", "py311", "py312", "py313")
 
 
 def write_context(
@@ -131,7 +131,9 @@ def generated_files(plan: BuildPlan) -> Iterator[tuple[str, bytes]]:
     yield f"{GENERATED}/requirements/_ahead.txt", plan.ahead_text.encode()
     yield f"{GENERATED}/requirements/_uv.toml", _uv_settings(plan).encode()
     pins = resource("base_images")
-    pythons = (f"py{plan.python.replace('.', '')}",) if plan.python else _EVERY_PYTHON
+    pythons = [
+        f"py{python.replace('.', '')}" for python in ([plan.python] if plan.python else support_matrix().pythons)
+    ]
     names = ("uv.txt", *(f"{kind}/{python}.txt" for kind in ("preinstalled", "server") for python in pythons))
     # A folder of wheels is its owner's: what came as sources was built there, and has hashes of its own.
     hashes = {} if plan.wheels else _hashes(pins / "hashes.txt")

@@ -7,6 +7,7 @@ reads them here.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from mdai_build.resources import yaml_resource
 Platform = Literal["linux/amd64", "linux/arm64"]
 """An image's operating system and architecture, in the words of OCI (image index, `platform`)."""
 Numbers = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
-"""A version of numbers alone, such as `450.80.02`."""
+"""A version of numbers alone, such as `3.10`."""
 
 
 class _Facts(BaseModel):
@@ -60,6 +61,11 @@ class Generation(_Facts):
     last: Numbers
     such_as: str
 
+    @property
+    def shown(self) -> str:
+        """Its name with some GPUs of it, such as `Turing (T4)`."""
+        return f"{self.name} ({self.such_as})"
+
 
 class CpuRow(_Facts):
     """The parents for `device_type: cpu`."""
@@ -94,6 +100,13 @@ class CudaRow(_Facts):
         return first <= asked and asked[0] <= last[0]
 
 
+class Defaults(_Facts):
+    """What config.yaml means where it names no version."""
+
+    cuda: Numbers
+    clara: Numbers
+
+
 class LocalParents(_Facts):
     """The stand-ins that `make parent` makes on this machine."""
 
@@ -109,13 +122,32 @@ class SupportMatrix(_Facts):
     """All of `base_images/matrix.yaml`."""
 
     sources: Annotated[Mapping[str, str], AfterValidator(_frozen)]
-    pythons: tuple[Numbers, ...]
+    pythons: Annotated[Mapping[Numbers, Numbers], AfterValidator(_frozen)] = Field(
+        description="of models, oldest first; each with the version that conda installs, or an older one"
+    )
+    defaults: Defaults
+    oldest_glibc: Annotated[str, StringConstraints(pattern=r"^2\.\d+$")] = Field(
+        description="the C library that every parent has at least"
+    )
     generations: tuple[Generation, ...] = Field(description="of GPUs, oldest first")
+    expected_generation: str = Field(
+        description="the oldest generation that a platform is expected to have besides older ones"
+    )
     cpu: CpuRow
     gpu: Annotated[Mapping[str, CudaRow], AfterValidator(_frozen)]
     clara: Annotated[Mapping[str, ParentImage], AfterValidator(_frozen)]
     micromamba: ParentImage
     local: LocalParents
+
+    @property
+    def glibc_minor(self) -> int:
+        """The x of the C library 2.x that every parent has at least."""
+        return int(self.oldest_glibc.partition(".")[2])
+
+    @property
+    def expected(self) -> Generation:
+        """The generation that `expected_generation` names."""
+        return next(each for each in self.generations if each.name == self.expected_generation)
 
     def generations_of(self, row: CudaRow) -> tuple[Generation, ...]:
         """The GPU generations that a CUDA version has kernels for."""
@@ -126,11 +158,61 @@ class SupportMatrix(_Facts):
         last = _numbers(row.kernels.last)[0]
         return tuple(each for each in self.generations if _numbers(each.first)[0] > last)
 
+    def generation_of(self, capability: str) -> Generation | None:
+        """The generation of a GPU with this compute capability; None: not known here."""
+        asked = _numbers(capability)
+        found = (each for each in self.generations if _numbers(each.first) <= asked <= _numbers(each.last))
+        return next(found, None)
+
+    def first_cuda_for(self, capability: str) -> str | None:
+        """The oldest CUDA that has kernels for a GPU of this compute capability; None: they all came before it."""
+        return next((version for version, row in self.gpu.items() if row.has_kernels_for(capability)), None)
+
+    def lacks_expected(self, cuda: str) -> bool:
+        """Whether a CUDA version, which need not be one of these, came before the GPUs that a platform has by now."""
+        first = self.first_cuda_for(self.expected.first)
+        return first is not None and is_older(cuda, first)
+
+    def driver_for(self, cuda: str, present: str | None = None) -> str | None:
+        """The driver that a host needs for a CUDA version; None: that is not known here.
+
+        Args:
+            cuda: the version, such as `11.8`; of one that is no row here, what any of its major version needs counts.
+            present: the driver that a host has, and with which it did not work. Where that is no older than what the
+                major version needs, the driver of the release itself is told: not all works with an older one (NVIDIA,
+                "Minor Version Compatibility", "limited feature-set").
+        """
+        row = self.gpu.get(cuda)
+        if row is None:
+            major = cuda.partition(".")[0]
+            others = (other for version, other in self.gpu.items() if version.partition(".")[0] == major)
+            return next((other.family_driver for other in others if other.family_driver), None)
+        enough = present is not None and not is_older(present, row.oldest_driver)
+        return row.driver if enough else row.oldest_driver
+
+    def cudas_of_host(self, driver: str, capability: str | None = None) -> tuple[str, ...]:
+        """The CUDA versions that a host can run, by its driver and, where it is known, its GPU's compute capability."""
+        return tuple(
+            version
+            for version, row in self.gpu.items()
+            if not is_older(driver, row.oldest_driver) and (capability is None or row.has_kernels_for(capability))
+        )
+
 
 @cache
 def support_matrix() -> SupportMatrix:
     """The content of `base_images/matrix.yaml`."""
     return SupportMatrix.model_validate(yaml_resource("base_images", "matrix.yaml"))
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether a version of numbers alone, such as a driver's, comes before another one."""
+    return _numbers(version) < _numbers(other)
+
+
+def is_version(text: str) -> bool:
+    """Whether a text is a version of numbers alone, as `is_older` and the methods of `SupportMatrix` ask for."""
+    return re.fullmatch(r"\d+(\.\d+)*", text, re.ASCII) is not None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

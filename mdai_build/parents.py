@@ -238,23 +238,22 @@ def _patch_warnings(image: ParentImage, settings: Settings, today: datetime.date
 
 
 def _kernel_warnings(config: ModelConfig) -> Iterator[Problem]:
-    """CUDA before 11, with which GPUs of the last years run nothing. Later ones lack the newest generations alone."""
-    row = support_matrix().gpu.get(config.cuda_version or "")
-    if row is None or config.device_type != "gpu" or row.has_kernels_for("8.0"):
+    """A CUDA with which GPUs of the last years run nothing. Later ones lack the newest generations alone."""
+    matrix, cuda = support_matrix(), config.cuda_version
+    row = matrix.gpu.get(cuda or "")
+    if row is None or cuda is None or config.device_type != "gpu" or not matrix.lacks_expected(cuda):
         return
+    last_but_one, newest = matrix.generations_of(row)[-2:]
+    *later, latest = (each.shown for each in matrix.newer_generations(row))
+    other = next(version for version in matrix.gpu if not matrix.lacks_expected(version))
     yield Problem(
         code="parents.no-kernels",
-        what=f"CUDA {config.cuda_version} has no kernels for GPUs newer than {_named(config.cuda_version)}: "
-        "on Ampere (A100, A10), Ada (L4) and Hopper (H100) the model fails, or first compiles for minutes",
+        what=f"CUDA {cuda} has no kernels for GPUs newer than {newest.shown}: on {', '.join(later)} and {latest} "
+        "the model fails, or first compiles for minutes",
         where=_CONFIG_CUDA,
-        next_step='run it on a T4 or V100, or move the model to cuda_version "11.0" or newer',
+        next_step=f"run it on {newest.shown} or {last_but_one.shown}, or move the model to "
+        f'cuda_version "{other}" or newer',
     )
-
-
-def _named(cuda: str | None) -> str:
-    matrix = support_matrix()
-    newest = matrix.generations_of(matrix.gpu[cuda or ""])[-1]
-    return f"{newest.name} ({newest.such_as})"
 
 
 def _local_parent(config: ModelConfig) -> Parent:

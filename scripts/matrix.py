@@ -27,7 +27,8 @@ RECORDS = Path(__file__).resolve().parent.parent / "base_images" / "tested.yaml"
 TAG = "mdai-build/matrix"
 HEADING = """\
 # What was built and served for real, by scripts/matrix.py: a model of one requirement, on the parents that
-# `make parent` makes, each answer to the smoke test's requests checked. `gpus`: how many the machine had.
+# `make parent` makes, each answer to the smoke test's requests checked. Each run says when it was and on what machine,
+# since a later run of some leaves the others as they are. `gpus`: how many the machine had.
 """
 MODEL = """\
 import colorama
@@ -69,26 +70,53 @@ def machine(environment: dict[str, str]) -> dict[str, Any]:
     return {"engine": f"Docker {version}", "platform": platform, "gpus": len(list(Path("/dev").glob("nvidia[0-9]*")))}
 
 
+def merged(before: list[dict[str, Any]], made: list[dict[str, Any]], order: list[str]) -> list[dict[str, Any]]:
+    """The records with those made now in place of older ones of the same combination; no other one changes."""
+
+    def combination(record: dict[str, Any]) -> tuple[int, str]:
+        return order.index(record["base_image"]), record["device_type"]
+
+    known = [record for record in before if record["base_image"] in order]
+    records = {combination(record): record for record in (*known, *made)}
+    return [records[key] for key in sorted(records)]
+
+
+def read_records() -> list[dict[str, Any]]:
+    """What earlier runs wrote down."""
+    if not RECORDS.exists():
+        return []
+    runs: list[dict[str, Any]] = yaml.safe_load(RECORDS.read_text(encoding="utf-8"))["runs"]
+    return runs
+
+
 def main() -> int:
     every = [f"py{python.replace('.', '')}" for python in support_matrix().pythons]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("base_images", nargs="*", help="such as py38; default: all. The records of others stay.")
+    parser.add_argument(
+        "base_images", nargs="*", metavar="BASE_IMAGE", help="such as py38; default: all. The records of others stay."
+    )
     chosen = parser.parse_args().base_images or every
+    if unknown := [name for name in chosen if name not in every]:
+        parser.error(f"{', '.join(unknown)}: expected {', '.join(every)}")
     environment = parent.docker_environment()
-    before = yaml.safe_load(RECORDS.read_text(encoding="utf-8"))["runs"] if RECORDS.exists() else []
-    records = [record for record in before if record["base_image"] not in chosen]
+    circumstances = {"date": datetime.date.today(), "machine": machine(dict(os.environ) | environment)}
+    made = []
     with tempfile.TemporaryDirectory(prefix="mdai-build-matrix-") as name:
         environment = {**environment, "MDAI_BUILD_CACHE_FOLDER": str(Path(name, "cache"))}
         for base_image in chosen:
             for device in ("cpu", "gpu"):
-                record = run(base_image, device, Path(name), environment)
+                record = {**run(base_image, device, Path(name), environment), **circumstances}
                 print(f"{record['base_image']} {device}: {record['outcome']}", file=sys.stderr, flush=True)
-                records.append(record)
+                made.append(record)
                 engine.ask(["docker", "image", "rm", f"{TAG}:{record['base_image']}-{device}"], environment)
-    records.sort(key=lambda record: (every.index(record["base_image"]), record["device_type"]))
-    made = {"date": datetime.date.today(), "machine": machine(dict(os.environ) | environment), "runs": records}
-    RECORDS.write_text(HEADING + yaml.safe_dump(made, sort_keys=False, width=120), encoding="utf-8")
-    return 0 if all(record["outcome"] == "served" for record in records) else 1
+    write_records(merged(read_records(), made, every))
+    return 0 if all(record["outcome"] == "served" for record in made) else 1
+
+
+def write_records(records: list[dict[str, Any]]) -> None:
+    """Writes them down, whole records each: a change of one shows as its own lines alone."""
+    plain = [json.loads(json.dumps(record, default=str)) for record in records]
+    RECORDS.write_text(HEADING + yaml.safe_dump({"runs": plain}, sort_keys=False, width=120), encoding="utf-8")
 
 
 if __name__ == "__main__":

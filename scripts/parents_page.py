@@ -31,7 +31,7 @@ def page(text: str) -> str:
     parts = {
         "parents": table(PARENT_HEADINGS, _parent_rows(matrix)),
         "cuda": table(CUDA_HEADINGS, (_cuda_row(matrix, version, row) for version, row in matrix.gpu.items())),
-        "problems": "\n".join(f"- {line}" for line in _problems(matrix) if line),
+        "problems": "\n".join(f"- {line}" for line in _problems(matrix)),
         "tested": "\n".join((_tested_on(records), "", table(TESTED_HEADINGS, _tested_rows(records)))),
         "sources": "\n".join(f"- {name}: {source}" for name, source in matrix.sources.items()),
     }
@@ -63,7 +63,7 @@ CUDA_HEADINGS = (
     "GPUs with kernels",
     "without",
 )
-TESTED_HEADINGS = ("`base_image`", "`cpu`", "`gpu`")
+TESTED_HEADINGS = ("`base_image`", "`cpu`", "`gpu`", "when", "with")
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -99,25 +99,38 @@ def _cuda_row(matrix: SupportMatrix, version: str, row: CudaRow) -> list[str]:
 
 
 def _problems(matrix: SupportMatrix) -> Iterator[str]:
-    yield from (f"`{matrix.cpu.google.image}`: {each}" for each in matrix.cpu.google.problems)
+    yield from _of_images(matrix.cpu.google, matrix.cpu.slim)
     for version, row in matrix.gpu.items():
         yield from (f"CUDA {version}: {each}" for each in row.problems)
-        if row.slim:
-            yield f"`{row.slim.image}`: {'; '.join(row.slim.problems)}" if row.slim.problems else ""
+        yield from _of_images(row.google, row.slim)
+    yield from _of_images(*matrix.clara.values(), matrix.micromamba, matrix.local.cpu, matrix.local.gpu)
+
+
+def _of_images(*images: ParentImage | None) -> Iterator[str]:
+    for image in images:
+        if image and image.problems:
+            yield f"`{image.image}`: {'; '.join(image.problems)}"
 
 
 def _tested_on(records: dict[str, Any]) -> str:
-    machine = records["machine"]
-    gpus = f"{machine['gpus']} GPUs" if machine["gpus"] else "no GPU"
     images = " and ".join(sorted({f"`{run['parent']}`" for run in records["runs"]}))
-    return f"On {records['date']}, with {machine['engine']} on {machine['platform']} and {gpus}, over {images}:"
+    return f"Over {images}:"
 
 
 def _tested_rows(records: dict[str, Any]) -> Iterator[list[str]]:
     runs = {(run["base_image"], run["device_type"]): run for run in records["runs"]}
     for base_image in dict.fromkeys(run["base_image"] for run in records["runs"]):
-        cells = (runs[base_image, device] for device in ("cpu", "gpu"))
-        yield [f"`{base_image}`", *(f"{run['outcome']}, {run['checks']} checks" for run in cells)]
+        both = [runs[base_image, device] for device in ("cpu", "gpu")]
+        outcomes = (f"{run['outcome']}, {run['checks']} checks" for run in both)
+        # They run together, unless somebody stopped between them.
+        when, where = (", ".join(dict.fromkeys(map(told, both))) for told in (lambda run: str(run["date"]), _machine))
+        yield [f"`{base_image}`", *outcomes, when, where]
+
+
+def _machine(run: dict[str, Any]) -> str:
+    machine = run["machine"]
+    gpus = f"{machine['gpus']} GPUs" if machine["gpus"] else "no GPU"
+    return f"{machine['engine']} on {machine['platform']}, {gpus}"
 
 
 if __name__ == "__main__":

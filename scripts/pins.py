@@ -12,8 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mdai_build.requirements.target import MACHINE, uv_platform
+
 PINS = Path(__file__).resolve().parent.parent / "base_images"
-PLATFORM = "x86_64-manylinux_2_28"
+PLATFORM = uv_platform(MACHINE)
 
 
 def hashes_of(file: Path, python: str) -> dict[str, set[str]]:

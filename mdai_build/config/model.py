@@ -1,27 +1,38 @@
-"""What config.yaml says, with every default filled in."""
+"""What config.yaml says, with every default filled in. Which versions there are is the support matrix's to say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from mdai_build.errors import Problem
+from mdai_build.matrix import support_matrix
 
-BaseImage = Literal["py37", "py38", "py39", "py310", "py311", "py312", "py313", "custom", "nvidia"]
+_MATRIX = support_matrix()
+OWN_PARENTS = ("custom", "nvidia")
+"""What `base_image` may say besides a Python: the bundle or NVIDIA brings the parent."""
+BASE_IMAGES = (*(f"py{python.replace('.', '')}" for python in _MATRIX.pythons), *OWN_PARENTS)
 DeviceType = Literal["cpu", "gpu"]
-CudaVersion = Literal["10.0", "10.1", "11.0", "11.3", "11.8", "12.1", "12.2", "12.3", "12.4"]
-ClaraVersion = Literal["4.1.0"]
-
-BASE_IMAGES: tuple[str, ...] = get_args(BaseImage)
 DEVICE_TYPES: tuple[str, ...] = get_args(DeviceType)
-CUDA_VERSIONS: tuple[str, ...] = get_args(CudaVersion)
-CLARA_VERSIONS: tuple[str, ...] = get_args(ClaraVersion)
-DEFAULT_CUDA: CudaVersion = "11.0"
-DEFAULT_CLARA: ClaraVersion = "4.1.0"
+CUDA_VERSIONS = tuple(_MATRIX.gpu)
+CLARA_VERSIONS = tuple(_MATRIX.clara)
+DEFAULT_CUDA = _MATRIX.defaults.cuda
+DEFAULT_CLARA = _MATRIX.defaults.clara
+
+
+# Which words there are, the matrix knows: a type checker sees text, pydantic the words.
+if TYPE_CHECKING:
+    BaseImage: TypeAlias = str
+    CudaVersion: TypeAlias = str
+    ClaraVersion: TypeAlias = str
+else:
+    BaseImage = Literal[BASE_IMAGES]
+    CudaVersion = Literal[CUDA_VERSIONS]
+    ClaraVersion = Literal[CLARA_VERSIONS]
 
 FrozenMap = Annotated[
     Mapping[str, str],
@@ -67,7 +78,7 @@ class ModelConfig(BaseModel):
     @property
     def python(self) -> str | None:
         """The Python version, such as `3.10`; None where the parent image brings its own."""
-        if not self.base_image.startswith("py"):
+        if self.base_image in OWN_PARENTS:
             return None
         return f"{self.base_image[2]}.{self.base_image[3:]}"
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from docker.types import DeviceRequest
 
 from mdai_build.errors import Location, Problem, UnavailableError
+from mdai_build.matrix import support_matrix
 
 # Of dockerd where no container toolkit is installed, of newer ones that look for CDI, and of the toolkit itself.
 _REFUSED = re.compile(
     r"(?i)could not select device driver|no known GPU vendor|nvidia-container-(?:cli|runtime)"
     r"|CDI device injection failed|unresolvable CDI devices"
 )
-_DRIVER_TOO_OLD = re.compile(r"unsatisfied condition: (?P<what>cuda>=[\d.]+)")
+_DRIVER_TOO_OLD = re.compile(r"unsatisfied condition: (?P<what>cuda>=(?P<cuda>\d+\.\d+))")
 # What a container needs to compute, and to be asked about it; the engine's own choice depends on its version.
 _CAPABILITIES = ["gpu", "compute", "utility"]
 
@@ -61,7 +62,10 @@ def refusal(said: str) -> str | None:
     if not _REFUSED.search(said):
         return None
     if found := _DRIVER_TOO_OLD.search(said):
-        return f"the driver of its machine is too old: the image asks for {found['what']}"
+        # The toolkit compares what the driver itself can run, and knows of no compatibility within a major version.
+        row = support_matrix().gpu.get(found["cuda"])
+        least = f", which driver {row.driver} and newer have" if row else ""
+        return f"the driver of its machine is too old: the image asks for {found['what']}{least}"
     if "could not select device driver" in said or "no known GPU vendor" in said:
         return "it has no GPU to give, or lacks NVIDIA's container toolkit"
     return " ".join(said.split())[-300:]

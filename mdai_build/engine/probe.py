@@ -99,13 +99,35 @@ def answers_at(address: str, seconds: float) -> str | None:
         return _reason(error)
 
 
-def gpus() -> tuple[str, ...]:
-    """The names of this machine's NVIDIA GPUs."""
+@dataclass(frozen=True)
+class Gpu:
+    """One of this machine's NVIDIA GPUs."""
+
+    name: str
+    driver: str
+    """Such as `550.54.15`."""
+    capability: str | None
+    """Its compute capability, such as `8.6`; None: this driver's tool does not tell."""
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """This machine's NVIDIA GPUs."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    answer = run_quietly([program, "--query-gpu=name", "--format=csv,noheader"], Environment({}), timeout=4)
-    return tuple(line.strip() for line in answer.output.splitlines() if line.strip()) if answer.exit_code == 0 else ()
+
+    def ask(*facts: str) -> list[list[str]]:
+        words = [program, f"--query-gpu={','.join(facts)}", "--format=csv,noheader"]
+        answer = run_quietly(words, Environment({}), timeout=2)
+        lines = answer.output.splitlines() if answer.exit_code == 0 else []
+        rows = [[cell.strip() for cell in line.rsplit(",", len(facts) - 1)] for line in lines]
+        return [row for row in rows if len(row) == len(facts) and all(row)]
+
+    # Tools of old drivers refuse the whole question for one word that they do not know.
+    known = ask("name", "driver_version", "compute_cap")
+    if known:
+        return tuple(Gpu(name, driver, capability) for name, driver, capability in known)
+    return tuple(Gpu(name, driver, None) for name, driver in ask("name", "driver_version"))
 
 
 def _reason(error: BaseException) -> str:

@@ -142,6 +142,22 @@ def use(plan: BuildPlan, found: Found) -> BuildPlan:
     return replace(plan, base=found.report.reference, base_server=found.report.server)
 
 
+def begin_with(engine: Engine, plan: BuildPlan, settings: Settings, tell: Tell) -> BuildPlan:
+    """The plan with base images in place of its stages where there are some; else its parent images are seen to.
+
+    Raises:
+        UnavailableError: a parent cannot be had.
+    """
+    found = Finder(engine, settings, tell).find(plan)
+    for note in found.notes:
+        tell(note.what)
+    if found.parent is None:
+        ensure_parents(engine, plan, tell)
+    else:
+        tell(f"starting from the base image {found.report.reference}")
+    return use(plan, found)
+
+
 # ---- made ahead ----
 
 

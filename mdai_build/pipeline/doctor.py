@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import shutil
 import ssl
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from mdai_build.errors import Location, MdaiBuildError, Problem, UsageError
 from mdai_build.logins import hide_login
-from mdai_build.matrix import support_matrix
+from mdai_build.matrix import is_version, support_matrix
 from mdai_build.report.health import Health, HealthCheck, HealthOutcome
 from mdai_build.report.text import size
 from mdai_build.settings import PREFIX, SETTINGS_FILE, Settings, load_settings, settings_file
 
 if TYPE_CHECKING:
     from mdai_build.engine import Engine
+    from mdai_build.engine.probe import Gpu
 
 DEADLINE_SECONDS = 6.0
 """Of one check; they run side by side."""
@@ -191,14 +193,14 @@ class _Engine:
             )
             return _Found("missing", problem.what, problem)
         if settings.parent == "slim":
-            return _Found("ok", "slim: maintained images of Debian, Ubuntu or NVIDIA, pulled when a build needs them")
+            return _Found("ok", f"slim: maintained images of {_slim_systems()}, pulled when a build needs them")
         if settings.parent != "gcp":
             there = engine is not None and engine.image(settings.parent) is not None
             return _Found("ok", f"{settings.parent}{' is on the engine' if there else ', to be pulled'}")
         host = settings.parent_registry.partition("/")[0]
         status, reason = answer_of(f"https://{host}/v2/", settings, _NETWORK_SECONDS)
         if status in (200, 401, 403):
-            return _Found("ok", f"{host} answers")
+            return _Found("ok", f"{host} answers{_past_their_end(datetime.date.today())}")
         why = f"answers {status}" if status is not None else reason
         problem = Problem(
             "doctor.no-registry",
@@ -219,11 +221,14 @@ class _Engine:
         if not found:
             return _Found("ok", "none here: models for a GPU are built, and tested on the CPU")
         engine = self._connected()
+        told = "; ".join(dict.fromkeys(_what_it_runs(gpu) for gpu in found))
+        if old := _old_driver(found):
+            return _Found("warning", told, old)
         if engine is None or engine_facts(engine).gives_gpus:
-            return _Found("ok", ", ".join(found))
+            return _Found("ok", told)
         problem = Problem(
             "doctor.gpu",
-            f"there is a GPU ({', '.join(found)}), and containers cannot use it",
+            f"there is a GPU ({told}), and containers cannot use it",
             expected="an engine with NVIDIA's container toolkit",
             next_step="install nvidia-container-toolkit, then: "
             "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
@@ -233,6 +238,50 @@ class _Engine:
     def _connected(self) -> Engine | None:
         self._known.wait(DEADLINE_SECONDS)
         return self._engine
+
+
+def _slim_systems() -> str:
+    matrix = support_matrix()
+    images = (matrix.cpu.slim, *(row.slim for row in matrix.gpu.values() if row.slim))
+    return ", ".join(dict.fromkeys(image.distribution or image.image for image in images))
+
+
+def _past_their_end(today: datetime.date) -> str:
+    matrix = support_matrix()
+    images = (matrix.cpu.google, *(row.google for row in matrix.gpu.values()))
+    gone = [image.image for image in images if image.past_availability(today)]
+    if not gone:
+        return ""
+    return f"; {len(gone)} of its {len(images)} parent images are past their announced end: `mdai-build parents list`"
+
+
+def _what_it_runs(gpu: Gpu) -> str:
+    """A GPU and what config.yaml may ask of it: `Tesla T4 (Turing), driver 470.82.01: cuda_version 10.0 to 11.8`."""
+    matrix = support_matrix()
+    generation = matrix.generation_of(gpu.capability) if gpu.capability else None
+    told = f"{gpu.name} ({generation.name})" if generation else gpu.name
+    told += f", driver {gpu.driver}"
+    if not is_version(gpu.driver):
+        return told
+    if gpu.capability and not matrix.first_cuda_for(gpu.capability):
+        return f"{told}: newer than every cuda_version, so that packages must bring their own CUDA"
+    cudas = matrix.cudas_of_host(gpu.driver, gpu.capability)
+    return f"{told}: cuda_version {' to '.join(dict.fromkeys((cudas[0], cudas[-1])))}" if cudas else told
+
+
+def _old_driver(gpus: Iterable[Gpu]) -> Problem | None:
+    """A GPU whose driver runs none of the CUDAs that have kernels for it."""
+    matrix = support_matrix()
+    for gpu in gpus:
+        wanted = matrix.first_cuda_for(gpu.capability) if gpu.capability else matrix.defaults.cuda
+        if wanted and is_version(gpu.driver) and not matrix.cudas_of_host(gpu.driver, gpu.capability):
+            return Problem(
+                "doctor.old-driver",
+                f"no cuda_version runs on {gpu.name} with driver {gpu.driver}",
+                expected=f"driver {matrix.driver_for(wanted)} or newer, which CUDA {wanted} needs",
+                next_step="have the driver of this machine updated",
+            )
+    return None
 
 
 def _settings(wrong: MdaiBuildError | None) -> _Found:

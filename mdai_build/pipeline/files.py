@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from mdai_build.bundle import UnpackedBundle
 from mdai_build.errors import RequirementsError
+from mdai_build.pipeline.bases import begin_with
 from mdai_build.pipeline.check import CheckedModel, check_model
 from mdai_build.pipeline.install import Attempt
-from mdai_build.pipeline.planning import by_line, ensure_parents, plan_attempt, plan_model, request_of, secrets_of
+from mdai_build.pipeline.planning import by_line, plan_attempt, plan_model, request_of, secrets_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.plan import BuildPlan
 from mdai_build.scratch import scratch_folder
@@ -35,7 +36,7 @@ def collect_wheels(path: Path, settings: Settings, folder: Path, tell: Tell) -> 
     checked = check_model(path, settings)
     engine = connect(settings.engine_folder)
     unpacked = plan_model(checked, settings, tell)[0]
-    plan = plan_attempt(checked, unpacked, settings, Attempt("pip"))
+    plan = begin_with(engine, plan_attempt(checked, unpacked, settings, Attempt("pip")), settings, tell)
     folder.mkdir(parents=True, exist_ok=True)
     # A run that ends while the builder writes leaves no half wheel: a later build would install it.
     with scratch_folder(folder) as new:
@@ -59,15 +60,15 @@ def build_files(
 ) -> None:
     """Builds a stage of another Dockerfile than the image's, and puts its files into the folder `output`.
 
-    The stages in `fresh` are built anew, whatever an earlier build made of them.
+    What the plan starts from has to be there (`begin_with`). The stages in `fresh` are built anew, whatever an earlier
+    build made of them.
 
     Raises:
-        MdaiBuildError: the parent cannot be had, or a step failed.
+        MdaiBuildError: a step failed.
     """
     from mdai_build.context import context_folder, write_context
     from mdai_build.engine import build_image
 
-    ensure_parents(engine, plan, tell)
     wait = context_folder(
         settings.cache_folder / target, checked.bundle, lambda: tell("waiting for another run of this bundle")
     )

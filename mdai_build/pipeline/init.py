@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from mdai_build.bundle import WEIGHT_SUFFIXES, slug
 from mdai_build.errors import Location, Problem, UsageError
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements import Guess, guess_requirements
 from mdai_build.text_templates import text_templates
 
@@ -36,7 +37,6 @@ _ABOUT: Mapping[Task, str] = MappingProxyType(
 _PASSED_OVER = frozenset({".git", ".mdai", ".venv", "venv", "env", "node_modules", "__pycache__", "site-packages"})
 _MOST_FILES = 5000
 _LARGEST_SOURCE = 2**20
-_PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 # How weights are loaded, by the endings of their files; for a framework in whose files an ending means something else,
 # by both.
 _LOADING: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
@@ -195,7 +195,7 @@ def _python_of(version_file: str, environment: str) -> str | None:
     found = re.match(r"\s*(3\.\d+)", version_file) or re.search(
         r"^\s*-\s*python\s*=+\s*(3\.\d+)", environment, re.MULTILINE
     )
-    return found[1] if found and found[1] in _PYTHONS else None
+    return found[1] if found and found[1] in support_matrix().pythons else None
 
 
 def _loading(weights: str | None) -> Iterator[str]:

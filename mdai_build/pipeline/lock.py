@@ -18,6 +18,7 @@ from mdai_build.bundle.folder_source import FolderSource
 from mdai_build.config import ModelConfig, parse_config
 from mdai_build.errors import Location, Problem, RequirementsError, UnavailableError, UsageError
 from mdai_build.parents import choose_parent
+from mdai_build.pipeline.bases import begin_with
 from mdai_build.pipeline.check import CheckedModel, limits_of
 from mdai_build.pipeline.files import build_files
 from mdai_build.pipeline.install import Attempt, next_attempt
@@ -222,7 +223,7 @@ def _resolve_in_container(checked: CheckedModel, settings: Settings, prefer: str
     engine = connect(settings.engine_folder)
     unpacked, plan = plan_model(checked, settings, tell)
     plan = replace(
-        plan,
+        begin_with(engine, plan, settings, tell),
         requirements_text=lock_input(checked.requirements),
         vcs_requirements=(),
         installer_arguments=lock_arguments(checked.requirements),

@@ -11,11 +11,11 @@ from packaging.version import Version
 
 from mdai_build.errors import Location, Problem, UnavailableError
 from mdai_build.requirements import Requirements
-from mdai_build.requirements.target import Target
+from mdai_build.requirements.target import Target, oldest_platform
 from mdai_build.resources import resource
 
-# pip takes each of these alone, and does not think of the older ones itself.
-_PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux2010", "manylinux1")
+# pip takes a platform alone, and does not think of the older ones itself.
+_OLDER_PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux2010", "manylinux1")
 
 
 def check_wheels(folder: Path, requirements: Requirements, python: str, model: Path) -> None:
@@ -81,7 +81,7 @@ def _missing(wanted: Iterable[Requirement], available: list[tuple[str, Version]]
 
 def _download(missing: list[Requirement], python: str, folder: Path, machine: str) -> str:
     """pip's command for exact versions, which any machine with a network and any Python can run."""
-    platforms = " ".join(f"--platform {platform}_{machine}" for platform in _PLATFORMS)
+    platforms = " ".join(f"--platform {name}_{machine}" for name in (oldest_platform(), *_OLDER_PLATFORMS))
     pins = " ".join(map(str, missing))
     return (
         f"pip download --no-deps --only-binary :all: --python-version {python} {platforms} --dest {folder} {pins}"

@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from mdai_build.config import ModelConfig
 from mdai_build.errors import Location, Problem
-from mdai_build.matrix import support_matrix
+from mdai_build.matrix import is_older, support_matrix
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.resolved import Resolved
@@ -101,11 +101,17 @@ def _unseen_gpu(resolved: Resolved, config: ModelConfig, cudnn: str | None) -> I
     cuda = f"{built[1]}.{built[2]}" if built else None
     if torch.local is None and _within(torch, facts["public"]["versions"]):
         cuda = facts["public"]["cuda"]
-    if cuda is not None and Version(cuda) < Version("11"):
-        newest = support_matrix().gpu["10.1"].kernels.last
+    matrix = support_matrix()
+    if cuda is not None and matrix.lacks_expected(cuda):
+        # Of a CUDA that no parent has, the last one before it tells.
+        before = [row for version, row in matrix.gpu.items() if not is_older(cuda, version)]
+        ends = ""
+        if before:
+            newest, last = matrix.generations_of(before[-1])[-1], before[-1].kernels.last
+            ends = f"its kernels end with {newest.name} (sm_{last.replace('.', '')}), and "
         what = (
-            f"torch {torch} is a build for CUDA {cuda}, whatever the parent image has: its kernels end with Turing "
-            f"(sm_{newest.replace('.', '')}), and on Ampere (A100, A10) or newer it fails with `no kernel image`"
+            f"torch {torch} is a build for CUDA {cuda}, whatever the parent image has: {ends}"
+            f"on {matrix.expected.shown} or newer it fails with `no kernel image`"
         )
         yield ("torch",), Refusal("torch-kernels", what, next_step=facts["next_step"])
 

@@ -15,12 +15,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from mdai_build.errors import Location, Problem
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements.hints import FAILS_ON_PURPOSE, OTHER_NAME
 from mdai_build.requirements.install import is_pinned
 from mdai_build.requirements.knowledge import fails_to_build, first_version
 from mdai_build.requirements.known_names import nearest_name
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirement, Requirements
-from mdai_build.requirements.preflight import FULL_VERSIONS
 from mdai_build.requirements.redact import redact
 from mdai_build.requirements.refusal import Refusal
 
@@ -343,7 +343,7 @@ def _base_image_within(needed: str, python: str) -> str:
     except InvalidSpecifier:
         return "another base_image"
     asked = int(python.split(".")[1])
-    within = [name for name, full in FULL_VERSIONS.items() if specifiers.contains(full)]
+    within = [name for name, full in support_matrix().pythons.items() if specifiers.contains(full)]
     nearest = min(within, key=lambda name: abs(int(name.split(".")[1]) - asked), default=None)
     return f"base_image {_base_image(nearest)}" if nearest else "another base_image"
 
@@ -374,7 +374,7 @@ def _other_version(name: str, version: str | None, python: str) -> str | None:
 
 
 def _other_python(name: str, version: str, pythons: Iterable[str], python: str) -> str:
-    usable = [candidate for candidate in pythons if candidate in FULL_VERSIONS]
+    usable = [candidate for candidate in pythons if candidate in support_matrix().pythons]
     ways = [f"base_image {_base_image(usable[-1])}"] if usable else []
     first = first_version(name, python)
     if first and Version(version) < Version(first):

@@ -17,6 +17,7 @@ from packaging.utils import (
 )
 
 from mdai_build.bundle import Bundle
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements.model import Kind
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.target import Target, made_for, pythons_of
@@ -25,7 +26,6 @@ SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
 # Both pip and uv read a path as it stands up to ` ;` or `[`, without percent-decoding; these characters mean
 # nothing to either of them (tried with uv 0.13 and pip 23.2).
 _PLAIN_PATH = re.compile(r"[\w.+@,~()=/-][\w .+@,~()=/-]*")
-_BASE_IMAGE_PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 _SUGGESTED_FROM = 500
 """Nearest names are sought among this many members, so that a bundle of many files stays quick to check."""
 
@@ -203,11 +203,11 @@ def check_wheel_name(filename: str, target: Target) -> None:
     except (InvalidWheelFilename, ValueError):
         raise wheel_name_refusal(filename) from None
     # A newer C library alone may be there in the parent: the reader warns.
-    if target.fits(tags) or replace(target, glibc_minor=60).fits(tags):
+    if target.with_any_glibc().fits(tags):
         return
     next_step = f"take or build the wheel for {target}"
-    usable = [python for python in pythons_of(filename) if python in _BASE_IMAGE_PYTHONS]
-    if target.python and usable and replace(target, python=usable[-1], glibc_minor=60).fits(tags):
+    usable = [python for python in pythons_of(filename) if python in support_matrix().pythons]
+    if target.python and usable and replace(target.with_any_glibc(), python=usable[-1]).fits(tags):
         next_step += f", or set `base_image: py{usable[-1].replace('.', '')}`"
     raise Refusal(
         "wheel-tags",

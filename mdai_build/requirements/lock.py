@@ -29,7 +29,7 @@ from mdai_build.requirements.install import CONSTRAINT_FILE, constraint_file, in
 from mdai_build.requirements.model import LOCK_FILE, REQUIREMENTS_FILE, Kind, Requirements
 from mdai_build.requirements.preinstalled import preinstalled
 from mdai_build.requirements.refusal import Refusal
-from mdai_build.requirements.target import MACHINE
+from mdai_build.requirements.target import MACHINE, uv_platform
 
 _TITLE = f"# Every package that {REQUIREMENTS_FILE} comes down to, exactly. `mdai-build lock` writes this file.\n"
 _FACT = re.compile(r"# (made by|python|platform|requirements): (\S.*)")
@@ -83,14 +83,14 @@ def stale(facts: LockFacts, digest: str, python: str | None, machine: str = MACH
         base_image = f"py{python.replace('.', '')}"
         what = f"the lock was made for Python {facts.python}; this bundle asks for {base_image}"
         return Refusal("stale-lock", what, next_step=RENEW)
-    if facts.platform != _platform(machine):
-        what = f"the lock was made for {facts.platform}; this image is for {_platform(machine)}"
+    if facts.platform != uv_platform(machine):
+        what = f"the lock was made for {facts.platform}; this image is for {uv_platform(machine)}"
         return Refusal("stale-lock", what, next_step=f"{RENEW}, for the same --platform")
     return None
 
 
 def _platform(machine: str) -> str:
-    return f"{machine}-manylinux_2_28"
+    return uv_platform(machine)
 
 
 def needs_building(requirements: Requirements) -> bool:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mdai_build.matrix import support_matrix
 from mdai_build.requirements.install import CONSTRAINT_FILE, constraint_file, install_file
 from mdai_build.requirements.model import Requirement, Requirements
 from mdai_build.requirements.preinstalled import preinstalled
-from mdai_build.requirements.target import Target, newer_glibc
+from mdai_build.requirements.target import Target, newer_glibc, uv_platform
 
 RESOLVED_FILE = "_resolved.txt"
 """What uv writes: exact versions of everything, for `parse_resolved`."""
@@ -22,16 +23,10 @@ CONFIG_FILE = "_uv.toml"
 """uv's settings: the indexes."""
 _FILE, _EXCLUDED, _KEPT = "_install.txt", "_excluded.txt", "_kept.txt"
 
-# uv takes "3.8" for 3.8.0, which packages that ask for 3.8.1 refuse; these are what conda installs, or older.
-FULL_VERSIONS: Mapping[str, str] = {
-    "3.7": "3.7.16",
-    "3.8": "3.8.18",
-    "3.9": "3.9.18",
-    "3.10": "3.10.13",
-    "3.11": "3.11.7",
-    "3.12": "3.12.1",
-    "3.13": "3.13.0",
-}
+
+def full_version(python: str) -> str:
+    """A Python as an installer has to be told of it: uv takes 3.8 for 3.8.0, which some packages refuse."""
+    return support_matrix().pythons.get(python, python)
 
 
 def preflight_file(requirements: Requirements, python: str | None = None) -> str:
@@ -102,12 +97,7 @@ def preflight_command(requirements: Requirements, python: str, uv: Path, interpr
     return [
         *(str(uv), "pip", "compile", "--verbose", "--config-file", CONFIG_FILE, "--color", "never"),
         *("--no-header", "--no-annotate", "--no-build", "--no-python-downloads", "--python", str(interpreter)),
-        *(
-            "--python-version",
-            FULL_VERSIONS.get(python, python),
-            "--python-platform",
-            f"{requirements.machine}-manylinux_2_28",
-        ),
+        *("--python-version", full_version(python), "--python-platform", uv_platform(requirements.machine)),
         *(("--pre",) if "--pre" in requirements.options else ()),
         *("--constraints", _KEPT, "--excludes", _EXCLUDED, "--output-file", RESOLVED_FILE, _FILE),
     ]

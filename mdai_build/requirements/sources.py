@@ -15,10 +15,10 @@ from packaging.version import InvalidVersion, Version
 
 from mdai_build.errors import Location, Problem
 from mdai_build.requirements.model import REQUIREMENTS_FILE, Requirements
-from mdai_build.requirements.preflight import CONFIG_FILE, FULL_VERSIONS
+from mdai_build.requirements.preflight import CONFIG_FILE, full_version
 from mdai_build.requirements.refusal import Refusal
 from mdai_build.requirements.resolved import Resolved
-from mdai_build.requirements.target import MACHINE
+from mdai_build.requirements.target import MACHINE, uv_platform
 
 SOURCE_FILE = "_source.txt"
 _SEARCHED = re.compile(r"Searching for a compatible version of ([A-Za-z0-9][\w.-]*)\S*(?: [^(]*)? \(([^)]*)\)")
@@ -74,7 +74,7 @@ def source_command(python: str, uv: Path, interpreter: Path, machine: str = MACH
     return [
         *(str(uv), "pip", "compile", "--offline", "--quiet", "--config-file", CONFIG_FILE, "--color", "never"),
         *("--no-deps", "--prerelease", "disallow", "--no-python-downloads", "--python", str(interpreter)),
-        *("--python-version", FULL_VERSIONS.get(python, python), "--python-platform", f"{machine}-manylinux_2_28"),
+        *("--python-version", full_version(python), "--python-platform", uv_platform(machine)),
         SOURCE_FILE,
     ]
 

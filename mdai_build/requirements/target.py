@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -12,13 +12,15 @@ from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from mdai_build.matrix import Platform
+from mdai_build.matrix import Platform, support_matrix
 
 MACHINE = "x86_64"
 MACHINES: Mapping[Platform, str] = MappingProxyType({"linux/amd64": MACHINE, "linux/arm64": "aarch64"})
 """What an image's architecture is called in a wheel's tags (PEP 425) and by `platform.machine()`."""
 # What only the running interpreter or kernel could tell; a marker over these is left to the installer.
 _UNKNOWN_VARIABLES = re.compile(r"\b(?:python_full_version|implementation_version|platform_(?:release|version))\b")
+# Far above any release: a minor version comes out every half a year.
+_LAST_GLIBC_MINOR = 60
 _SYSTEMS = (
     (re.compile(r"win(?:32|_\w+)"), "Windows"),
     (re.compile(r"macosx_\w+"), "macOS"),
@@ -33,8 +35,8 @@ class Target:
     """Where requirements are installed. `python` is such as "3.10", None where the parent image decides."""
 
     python: str | None
-    glibc_minor: int = 28
-    """The C library's version is 2.this; 28 is the oldest among the parents."""
+    glibc_minor: int = field(default_factory=lambda: support_matrix().glibc_minor)
+    """The C library's version is 2.this; by default the oldest among the parents."""
     machine: str = MACHINE
 
     def __str__(self) -> str:
@@ -59,6 +61,10 @@ class Target:
         except ValueError:
             return True
 
+    def with_any_glibc(self) -> Target:
+        """The same with a C library that is new enough for every wheel there is."""
+        return replace(self, glibc_minor=_LAST_GLIBC_MINOR)
+
     def fits(self, tags: frozenset[Tag]) -> bool:
         """Whether a wheel with these tags (PEP 425) can be installed."""
         if self.python is None:
@@ -82,6 +88,16 @@ class Target:
         )
 
 
+def oldest_platform() -> str:
+    """The platform that a wheel for every parent has at most in its tags (PEP 600), such as `manylinux_2_17`."""
+    return f"manylinux_2_{support_matrix().glibc_minor}"
+
+
+def uv_platform(machine: str) -> str:
+    """The same in uv's words, with the processor, such as `x86_64-manylinux_2_17`."""
+    return f"{machine}-{oldest_platform()}"
+
+
 def _platforms(glibc_minor: int, machine: str) -> list[str]:
     """Linux platform tags, PEP 600 and its forerunners, with `any` for pure wheels."""
     perennial = [f"manylinux_2_{minor}_{machine}" for minor in range(5, glibc_minor + 1)]
@@ -94,7 +110,7 @@ def newer_glibc(filename: str, target: Target) -> int | None:
     tags = parse_wheel_filename(filename)[3]
     if target.fits(tags):
         return None
-    for minor in range(target.glibc_minor + 1, 60):
+    for minor in range(target.glibc_minor + 1, _LAST_GLIBC_MINOR + 1):
         if replace(target, glibc_minor=minor).fits(tags):
             return minor
     return None

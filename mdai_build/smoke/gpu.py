@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from typing_extensions import NotRequired, TypedDict
 
 from mdai_build.errors import Location, Problem
+from mdai_build.matrix import is_older, is_version, support_matrix
 
 _CONFIG = Location(".mdai/config.yaml", key="cuda_version")
 _REQUIREMENTS = Location(".mdai/requirements.txt")
@@ -211,7 +212,7 @@ def explain(framework: FrameworkTold, report: Report) -> Problem:
             f"which runs CUDA up to {driver.get('cuda') or '?'}",
             where=_CONFIG,
             expected=f"a CUDA that the driver can run, {driver.get('cuda') or 'or an older one'} at most",
-            next_step="ask for an older cuda_version, and packages built for it; or have the driver updated",
+            next_step=_newer_driver(framework.get("built_for"), report),
             details=said,
         )
     if _NO_KERNEL.search(said):
@@ -223,7 +224,7 @@ def explain(framework: FrameworkTold, report: Report) -> Problem:
             code="smoke.gpu-no-kernel",
             what=f"{name} has no kernel image for this GPU: {', '.join(kinds)}{listed}",
             where=_REQUIREMENTS,
-            expected="a build of it that was made for this generation of GPUs",
+            expected=f"a build of it that was made for this generation of GPUs{_first_cuda(driver['devices'])}",
             next_step="take a newer version of it, and the cuda_version that it is built for",
             details=said,
         )
@@ -366,7 +367,7 @@ def _no_device(report: Report, driver: DriverTold, name: str = "the driver", sai
             code="smoke.gpu-driver-too-old",
             what=f"the driver is too old for this CUDA: it answers {error}, and runs CUDA up to {driver.get('cuda')}",
             where=_CONFIG,
-            next_step="ask for an older cuda_version, and packages built for it; or have the driver updated",
+            next_step=_newer_driver(_newest_built_for(report), report),
         )
     return Problem(
         code="smoke.gpu-no-device",
@@ -375,6 +376,32 @@ def _no_device(report: Report, driver: DriverTold, name: str = "the driver", sai
         next_step="see whether nvidia-smi works on the machine",
         details="\n".join(filter(None, (said, report.get("nvidia_smi")))) or None,
     )
+
+
+def _newest_built_for(report: Report) -> str | None:
+    """The newest CUDA that something in the model's environment is built for."""
+    built = (each.get("built_for") or "" for each in report["frameworks"])
+    return max(filter(is_version, built), key=lambda cuda: [int(part) for part in cuda.split(".")], default=None)
+
+
+def _newer_driver(cuda: str | None, report: Report) -> str:
+    """What mends a driver that is too old for a CUDA, with the driver that the support matrix knows to be enough."""
+    told = report.get("driver_version") or ""
+    present = told if is_version(told) else None
+    needed = support_matrix().driver_for(cuda, present) if cuda else None
+    enough = needed is None or (present is not None and not is_older(present, needed))
+    updated = "" if enough else f", to {needed} or newer, which CUDA {cuda} needs"
+    return f"ask for an older cuda_version, and packages built for it; or have the driver updated{updated}"
+
+
+def _first_cuda(devices: list[DeviceTold]) -> str:
+    """From which CUDA on there are kernels for these GPUs, by the support matrix."""
+    matrix, told = support_matrix(), []
+    for capability in sorted({device["capability"] for device in devices if is_version(device["capability"])}):
+        generation, first = matrix.generation_of(capability), matrix.first_cuda_for(capability)
+        name = generation.name if generation else f"compute capability {capability}"
+        told.append(f"CUDA {first} is the first with kernels for {name}" if first else f"no cuda_version is for {name}")
+    return "".join(f"; {each}" for each in dict.fromkeys(told))
 
 
 def _no_framework() -> Problem:

@@ -64,6 +64,13 @@ PLANS = {
         ca_bundle="secret",
         lock_preferences="numpy==1.23.3\n",
     ),
+    "for-a-lock-on-a-base-image": dataclasses.replace(
+        BASE,
+        requirements_text="tool @ git+https://example.org/tool.git@v1\n",
+        installer_arguments=("--generate-hashes",),
+        base="registry.example/team/base:py38-cpu-0123456789ab",
+        base_server="registry.example/team/base:py38-cpu-server-ba9876543210",
+    ),
     "on-a-base-image": dataclasses.replace(
         BASE,
         requirements_text="pillow\n",
@@ -112,7 +119,7 @@ def rendered(name: str) -> str:
         return render_wheels_dockerfile(dataclasses.replace(PLANS["everything"], installer="pip"))
     if name == MADE_AHEAD:
         return render_base_dockerfile(PLANS["rendered-to-a-folder"])
-    return render_lock_dockerfile(PLANS[name]) if name == "for-a-lock" else render_dockerfile(PLANS[name])
+    return render_lock_dockerfile(PLANS[name]) if name.startswith("for-a-lock") else render_dockerfile(PLANS[name])
 
 
 @pytest.mark.parametrize("name", [*PLANS, WHEELS, MADE_AHEAD])

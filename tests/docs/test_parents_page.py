@@ -24,6 +24,20 @@ def test_the_page_is_up_to_date() -> None:
         assert f"`{row.google.image}`" in written and row.oldest_driver in written
 
 
+def test_the_known_problems_of_every_parent_are_on_the_page() -> None:
+    matrix, page = support_matrix(), (ROOT / "docs" / "parents.md").read_text(encoding="utf-8")
+    rows = matrix.gpu.values()
+    images = [matrix.cpu.google, matrix.cpu.slim, matrix.micromamba, *matrix.clara.values()]
+    images += [image for row in rows for image in (row.google, row.slim) if image]
+    problems = {problem for each in (*images, *rows) for problem in each.problems}
+    assert problems and not {problem for problem in problems if problem not in page}
+
+
+def test_each_run_says_when_and_where_it_was() -> None:
+    for run in RECORDS["runs"]:
+        assert set(run["machine"]) == {"engine", "platform", "gpus"} and len(str(run["date"])) == 10
+
+
 def test_every_python_was_served_on_both_local_parents() -> None:
     served = {(run["base_image"], run["parent"]) for run in RECORDS["runs"] if run["outcome"] == "served"}
     local = support_matrix().local

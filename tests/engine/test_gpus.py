@@ -46,8 +46,9 @@ def test_a_process_sees_the_same_devices() -> None:
         (
             "failed to create task for container: OCI runtime create failed: nvidia-container-cli: requirement error: "
             "unsatisfied condition: cuda>=11.8, please update your driver to a newer version",
-            "the image asks for cuda>=11.8",
+            "the image asks for cuda>=11.8, which driver 520.61.05 and newer have",
         ),
+        ("nvidia-container-cli: requirement error: unsatisfied condition: cuda>=99.1, please", "asks for cuda>=99.1"),
         ("nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown", "driver not loaded"),
         ("nvidia-container-cli: device error: 7: unknown device: unknown", "7: unknown device"),
     ],

@@ -18,7 +18,7 @@ LABEL = "label"
 
 @dataclass
 class Images:
-    """An engine that holds images without a tag, by the value of their label; none with a container."""
+    """An engine that holds images without a tag, by the value of their label; no container and no volume."""
 
     held: list[str]
     host: str = "unix:///here"
@@ -30,6 +30,8 @@ class Images:
             @staticmethod
             def list(**_: object) -> list[object]:
                 return []
+
+        volumes = containers
 
     def images_labelled(self, name: str, value: str) -> tuple[ImageFacts, ...]:
         assert name == LABEL

@@ -62,11 +62,14 @@ class Machine:
         self._runs = 0
 
     def run(self, *words: str, **variables: str) -> Run:
+        return self.run_plainly(*words, "--json", **variables)
+
+    def run_plainly(self, *words: str, **variables: str) -> Run:
         self._runs += 1
         folder = self._place / f"run{self._runs}"
         folder.mkdir()
-        environment: Mapping[str, str] = {**self.variables, **variables}
-        return run_command([*words, "--json", "--cache-folder", str(self._cache)], folder, environment, 300)
+        environment: Mapping[str, str] = {**self.variables, "MDAI_BUILD_CACHE_FOLDER": str(self._cache), **variables}
+        return run_command(words, folder, environment, 300)
 
     def notes(self) -> Iterator[Path]:
         return (self._cache / "unfinished").glob("*.json")
@@ -156,6 +159,53 @@ def test_what_is_on_another_parent_image_is_not_used(
     found = Finder(connect(settings.engine_folder), settings, print).find(plan)
     assert found.parent is None and found.report.reference is None
     assert "another parent image" in found.report.why
+
+
+def test_to_build_all_anew_is_to_take_no_base_image(
+    machine: Machine, parent: str, model: Path, engine: docker.DockerClient
+) -> None:
+    # On a parent of its own: two results of one step in BuildKit's cache, and later builds take either.
+    container = engine.containers.create(parent, ["touch", f"/made-at-{time.time_ns()}"])
+    try:
+        container.start()
+        container.wait()
+        container.commit(*parent.split(":"))
+    finally:
+        container.remove()
+    assert machine.run("base", "build", "--for", str(model)).exit_code == 0
+    assert machine.build(model, "--offline")["base"]["reference"]
+    told = machine.build(model, "--offline", "--no-cache")
+    assert not (told["base"] and told["base"]["reference"])
+    assert {"environment", "packages", "installer"} <= {stage["name"] for stage in told["stages"]}
+
+
+def test_what_needs_an_engine_besides_starts_from_one_too(
+    machine: Machine, parent: str, model: Path, tmp_path: Path, engine: docker.DockerClient
+) -> None:
+    # What a folder needs, its own code says, so that it has to be asked in a container.
+    tool = model / ".mdai" / "tool"
+    tool.mkdir()
+    (tool / "setup.py").write_text("import setuptools\nsetuptools.setup(name='tool', install_requires=['colorama'])\n")
+    (model / ".mdai/requirements.txt").write_text("./tool\n")
+    inline = machine.run("lock", str(model))
+    assert inline.exit_code == 0 and json.loads(inline.stdout)["resolved_in"] == "container", inline
+    assert "base image" not in inline.stderr
+    assert machine.run("base", "build", "--for", str(model)).exit_code == 0
+    # On a machine without the parent image nothing else could be started from.
+    file, wheels = model / ".mdai/requirements.lock", tmp_path / "wheels"
+    locked = file.read_bytes()
+    engine.api.remove_image(parent, force=True)
+    try:
+        runs = [machine.run("lock", str(model))]
+        assert file.read_bytes() == locked
+        file.unlink()  # pip, which collects wheels, takes no lock of what is built
+        runs.append(machine.run_plainly("wheels", str(model), str(wheels)))
+    finally:
+        engine.api.tag(PARENT, *parent.split(":"))
+    for run in runs:
+        assert run.exit_code == 0, run
+        assert "starting from the base image mdai-build/base:py38-cpu-" in run.stderr, run
+    assert list(wheels.glob("tool-*.whl")) and list(wheels.glob("colorama-*.whl"))
 
 
 def test_a_registry_that_does_not_answer_is_told_of_and_stops_nothing(machine: Machine, model: Path) -> None:

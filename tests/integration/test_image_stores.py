@@ -6,12 +6,15 @@ Debian's engine starts on overlay2, new installs of Docker on containerd.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -43,6 +46,46 @@ def test_builds_and_tests_on_the_containerd_image_store(
         assert ("exporting to image" in run.stderr) == built
     there = {**os.environ, **other_engine}
     subprocess.run(["docker", "rmi", "--force", TAG], env=there, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_base_images_on_the_containerd_image_store(
+    other_engine: Mapping[str, str], registry: str, cache_folder: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(MODEL, tmp_path / "model")
+    client = docker.DockerClient(base_url=other_engine["DOCKER_HOST"])
+    before = names(client)
+    there = {**other_engine, "MDAI_BUILD_PARENT": "local", "MDAI_BUILD_BASE_REGISTRY": f"{registry}/other-store"}
+
+    def run(*words: str, **variables: str) -> dict[str, Any]:
+        (model / "made-for.txt").write_text(str(uuid.uuid4()))
+        place = Path(tempfile.mkdtemp(dir=tmp_path))
+        done = run_command(
+            [*words, "--json", "--cache-folder", str(cache_folder)], place, {**there, **variables}, timeout=300
+        )
+        assert done.exit_code == 0, done
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    try:
+        (made,) = run("base", "build", "--for", str(model))["bases"]
+        local = f"mdai-build/base:{made['tag']}"
+        told = run("build", str(model), "--tag", TAG, "--offline")
+        assert told["base"]["reference"] == local and told["base"]["server"], told["base"]
+        assert not {"environment", "packages", "installer"} & {stage["name"] for stage in told["stages"]}
+        (pushed,) = run("base", "push", "--for", str(model))["bases"]
+        assert pushed["in_registry"]
+        for name in names(client) - before - {TAG}:
+            client.api.remove_image(name, force=True)
+        told = run("build", str(model), "--tag", TAG)
+        assert told["base"]["reference"] == f"{registry}/other-store/base:{made['tag']}", told["base"]
+    finally:
+        for name in names(client) - before:
+            client.api.remove_image(name, force=True)
+        client.close()
+
+
+def names(client: docker.DockerClient) -> set[str]:
+    return {tag for image in client.images.list() for tag in image.tags}
 
 
 def test_which_store_it_is_is_known(engine: docker.DockerClient, other_engine: Mapping[str, str]) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import posixpath
 import subprocess
-from collections.abc import Callable, Iterator
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import docker
 import pytest
@@ -45,22 +52,21 @@ def _docker(*words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def stage_over(parent: str, stage: str, folder: Path, channel: str = CHANNEL) -> str:
-    """What BuildKit printed while it built one of our stages over a parent, and how that ended."""
+def stage_over(parent: str, stage: str, folder: Path, *words: str, channel: str = CHANNEL) -> str:
+    """What BuildKit printed while it built one of our stages over a parent, and how that ended; `words` are its own."""
     context = folder / "context"
     settings = {"MDAI_BUILD_PARENT": parent, "MDAI_BUILD_CONDA_CHANNELS": channel, "MDAI_BUILD_OFFLINE": "true"}
     run = run_command(["render", str(MINIMAL), "-o", str(context)], folder, settings, 60)
     assert run.exit_code == 0, run
-    done = _docker(
-        "buildx", "build", "--progress=plain", "--no-cache", "--output=type=cacheonly", "--target", stage, str(context)
-    )
+    quiet = ("--progress=plain", "--no-cache", "--output=type=cacheonly")
+    done = _docker("buildx", "build", *quiet, "--target", stage, *words, str(context))
     return f"{done.stdout}{done.stderr}\nended with {done.returncode}"
 
 
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
-        ("expired-key", "is not signed"),
+        ("expired-key", "EXPKEYSIG"),
         ("unreadable-source", "sources could not be read"),
         ("renamed", "Unable to locate package libgl1"),
     ],
@@ -72,10 +78,88 @@ def test_system_libraries_come_although(fault: str, seen: str, faulty: Callable[
     assert "Setting up libgl1" in said, said
 
 
+class Archive(BaseHTTPRequestHandler):
+    """A proxy in front of distributions whose support is over: only the archive knows them still."""
+
+    hosts = ("archive.debian.org", "old-releases.ubuntu.com")
+    files: Mapping[str, bytes]
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        parts = urlsplit(self.path)
+        content = self.files.get(posixpath.normpath(parts.path)) if parts.hostname in self.hosts else None
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def archive(faulty: Callable[[str], str], engine: docker.DockerClient) -> Iterator[tuple[str, list[str]]]:
+    """Where the archive can be asked, and what was: it has libgl1 for one suite, by a Release that has run out."""
+    repository = engine.containers.create(faulty("moved-to-the-archive"), ["-"])
+    try:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(repository.get_archive("/repo")[0]))) as tar:
+            made = {member.name: tar.extractfile(member) for member in tar if member.isfile()}
+            content = {name.removeprefix("repo/"): stream.read() for name, stream in made.items() if stream}
+    finally:
+        repository.remove()
+    listed = content["Packages"]
+    index = "main/binary-amd64/Packages"
+    release = (
+        "Suite: oldoldstable\nCodename: buster\nArchitectures: amd64\nComponents: main\n"
+        "Date: Sat, 15 Jun 2024 09:00:00 UTC\nValid-Until: Sat, 22 Jun 2024 09:00:00 UTC\n"
+        f"SHA256:\n {hashlib.sha256(listed).hexdigest()} {len(listed)} {index}\n"
+    )
+    suite = "/debian/dists/buster"
+    files = {
+        f"{suite}/Release": release.encode(),
+        f"{suite}/{index}": listed,
+        "/debian/libgl1.deb": content["libgl1.deb"],
+    }
+    asked: list[str] = []
+    handler = type("Archive", (Archive,), {"files": files, "asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_system_libraries_of_a_distribution_at_its_end_come_from_the_archive(
+    faulty: Callable[[str], str], archive: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    proxy, asked = archive
+    words = ("--network=host", "--build-arg", f"http_proxy={proxy}")
+    said = stage_over(faulty("moved-to-the-archive"), "system", tmp_path, *words)
+    assert "ended with 0" in said and "Setting up libgl1" in said, said
+    # Its own hosts first: they have what is new, for as long as they have it.
+    assert asked.index("http://deb.debian.org/debian/dists/buster/InRelease") < asked.index(
+        "http://archive.debian.org/debian/dists/buster/InRelease"
+    )
+    wanted = {
+        "archive.debian.org/debian/dists/buster-updates",
+        "archive.debian.org/debian/dists/stretch",
+        "archive.debian.org/debian-security/dists/buster/updates",
+        "archive.debian.org/debian-security/dists/buster-security",
+        "old-releases.ubuntu.com/ubuntu/dists/cosmic",
+        "old-releases.ubuntu.com/ubuntu/dists/cosmic-security",
+    }
+    assert not {place for place in wanted if f"http://{place}/InRelease" not in asked}, asked
+
+
 @pytest.mark.parametrize(
     ("parent", "seen"),
     [
         ("asks-for-terms", None),
+        ("slow-conda", "made by conda with libmamba"),
+        ("slow-conda-and-mamba", "made by mamba"),
+        ("all-three", "made by micromamba"),
         ("micromamba-alone", None),
         ("broken-mamba", "no such symbol"),
     ],
@@ -86,7 +170,7 @@ def test_the_environment_is_made_with_what_the_parent_has(
     said = stage_over(faulty(parent), "environment", tmp_path)
     assert "ended with 0" in said, said
     assert "environment location: /opt/conda/envs/mdai-env" in said, said
-    assert "Terms of Service" not in said
+    assert "Terms of Service" not in said and "the slow solver" not in said
     assert seen is None or seen in said, said
 
 

@@ -93,7 +93,11 @@ def test_a_cuda_without_kernels_for_todays_gpus_is_told(parent: str, cuda: str, 
     warnings = choose(GPU.format(cuda), parent=parent).warnings
     found = [warning for warning in warnings if warning.code == "parents.no-kernels"]
     assert bool(found) is told
-    assert not found or ("Turing" in found[0].what and "A100" in found[0].what)
+    if found:
+        assert "newer than Turing (T4): on Ampere (A100" in found[0].what and " and Blackwell (" in found[0].what
+        assert found[0].next_step == (
+            'run it on Turing (T4) or Volta (V100), or move the model to cuda_version "11.0" or newer'
+        )
 
 
 def test_the_local_parent_says_that_it_has_no_cuda() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import http.server
 import json
+import os
 import socket
 import threading
 import time
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mdai_build.errors import Location, Problem, UsageError
-from mdai_build.pipeline.doctor import DEADLINE_SECONDS, examine
+from mdai_build.pipeline.doctor import DEADLINE_SECONDS, _past_their_end, examine
 from mdai_build.report.health import Health, HealthCheck, health_as_json, print_health
 from mdai_build.settings import Settings
 
@@ -117,6 +119,73 @@ def test_a_cache_folder_that_is_a_file(settings: Settings, tmp_path: Path) -> No
     (tmp_path / "cache").write_text("")
     found = by_name(examine(settings))["cache folder"]
     assert found.problem is not None and found.problem.code == "doctor.cache-folder"
+
+
+def nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, str]) -> None:
+    """A tool that answers these questions, and refuses all others as the real one does."""
+    lines = [f"*--query-gpu={asked}\\ *) echo '{answer}' ;;" for asked, answer in answers.items()]
+    refused = "*) echo 'Field \"compute_cap\" is not a valid field to query.'; exit 2 ;;"
+    program = folder / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("\n".join(["#!/bin/sh", 'case "$* " in', *lines, refused, "esac", ""]))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+@pytest.mark.process  # a tool of the driver is asked
+@pytest.mark.parametrize(
+    ("answers", "told", "advice"),
+    [
+        (
+            {"name,driver_version,compute_cap": "Tesla T4, 470.82.01, 7.5"},
+            "Tesla T4 (Turing), driver 470.82.01: cuda_version 10.0 to 11.8",
+            None,
+        ),
+        (
+            {"name,driver_version,compute_cap": "NVIDIA H200, 550.54.15, 9.0"},
+            "NVIDIA H200 (Hopper), driver 550.54.15: cuda_version 11.8 to 12.4",
+            None,
+        ),
+        ({"name,driver_version": "Tesla K80, 410.48"}, "Tesla K80, driver 410.48: cuda_version 10.0", None),
+        (
+            {"name,driver_version,compute_cap": "RTX 5090, 575.51.03, 12.0"},
+            "RTX 5090 (Blackwell), driver 575.51.03: newer than every cuda_version, "
+            "so that packages must bring their own CUDA",
+            None,
+        ),
+        (
+            {"name,driver_version,compute_cap": "NVIDIA A100, 440.33, 8.0"},
+            "NVIDIA A100 (Ampere), driver 440.33",
+            "driver 450.51.05 or newer, which CUDA 11.0 needs",
+        ),
+        (
+            {"name,driver_version": "Tesla K80, 390.46"},
+            "Tesla K80, driver 390.46",
+            "driver 450.51.05 or newer, which CUDA 11.0 needs",
+        ),
+        ({"name,driver_version": "A GPU, [N/A]"}, "A GPU, driver [N/A]", None),
+    ],
+)
+def test_a_gpu_is_told_with_what_its_driver_runs(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: dict[str, str],
+    told: str,
+    advice: str | None,
+) -> None:
+    nvidia_smi(tmp_path, monkeypatch, answers)
+    found = by_name(examine(settings))["GPU"]
+    assert (found.message, found.outcome) == (told, "warning" if advice else "ok")
+    assert (found.problem.expected if found.problem else None) == advice
+
+
+def test_the_parents_are_told_as_the_matrix_has_them(settings: Settings) -> None:
+    found = by_name(examine(settings.model_copy(update={"parent": "slim"})))["parent image"]
+    assert "Debian 12, Ubuntu 20.04, Ubuntu 22.04" in found.message
+    # What is past its announced end is told beside the registry that has it; every CUDA of Google's is.
+    assert _past_their_end(datetime.date(2026, 11, 30)).startswith("; 9 of its 10 parent images")
+    assert _past_their_end(datetime.date(2024, 6, 1)).startswith("; 2 of its 10 parent images")
 
 
 def test_the_report(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

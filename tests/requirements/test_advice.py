@@ -93,6 +93,7 @@ def test_the_data_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("resolved", "told"),
     [
+        ("torch==1.4.0+cu92\n", "CUDA 9.2"),
         ("torch==1.6.0+cu101\n", "CUDA 10.1"),
         ("torch==1.6.0\n", "CUDA 10.2"),
         ("torch==1.12.1\n", "CUDA 10.2"),
@@ -106,7 +107,8 @@ def test_a_torch_whose_kernels_end_with_turing_is_told(bundle_of, resolved: str,
     found = advice(parse_resolved(resolved), requirements, config("11.3"))
     assert [problem.code for problem in found] == (["requirements.torch-kernels"] if told else [])
     if told:
-        assert told in found[0].what and "sm_75" in found[0].what and found[0].where.line == 2
+        assert told in found[0].what and "on Ampere (A100" in found[0].what and found[0].where.line == 2
+        assert ("end with Turing (sm_75)" in found[0].what) is (told != "CUDA 9.2")
         assert "cu113" in found[0].next_step
 
 

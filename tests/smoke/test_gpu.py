@@ -162,6 +162,44 @@ def test_the_reason_says_what_is_there_and_what_is_wanted() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("built_for", "driver", "told"),
+    [
+        ("12.1", "470.82.01", "to 525.60.13 or newer, which CUDA 12.1 needs"),
+        ("12.1", "525.85.12", "to 530.30.02 or newer, which CUDA 12.1 needs"),
+        ("12.x", None, "to 525.60.13 or newer, which CUDA 12.x needs"),
+        ("10.1", "410.48", "to 418.39 or newer, which CUDA 10.1 needs"),
+        # Such a driver would do, so that something else is the matter.
+        ("12.1", "550.54.14", "have the driver updated"),
+        (None, "410.48", "have the driver updated"),
+        ("rocm", "unknown", "have the driver updated"),
+    ],
+)
+def test_a_driver_that_is_too_old_is_told_with_one_that_would_do(
+    built_for: str | None, driver: str | None, told: str
+) -> None:
+    failing = {**framework("torch", TORCH_TOO_OLD), "built_for": built_for}
+    problem = explain(failing, report(driver_version=driver))
+    assert (problem.next_step or "").endswith(told), problem.next_step
+
+
+@pytest.mark.parametrize(
+    ("capability", "told"),
+    [
+        ("8.0", "CUDA 11.0 is the first with kernels for Ampere"),
+        ("9.0", "CUDA 11.8 is the first with kernels for Hopper"),
+        ("12.0", "no cuda_version is for Blackwell"),
+        ("99.0", "no cuda_version is for compute capability 99.0"),
+        ("?", "this generation of GPUs"),
+    ],
+)
+def test_a_gpu_without_kernels_is_told_with_the_cuda_that_has_some(capability: str, told: str) -> None:
+    devices = [{"name": "A GPU", "capability": capability}] * 2
+    driver = {"found": True, "error": "", "cuda": "12.4", "devices": devices}
+    problem = explain(framework("torch", TORCH_NO_KERNEL), {**report(), "driver": driver})
+    assert (problem.expected or "").endswith(told), problem.expected
+
+
 GOOD = framework(error=None)
 USED = {"context": True, "frameworks": {"torch": 5_000_000}, "bytes_before": 10, "peak_bytes": 900_000_000}
 

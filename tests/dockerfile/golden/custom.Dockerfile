@@ -46,16 +46,26 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/mdai/runtim
 FROM environment AS wheels
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60 PIP_BREAK_SYSTEM_PACKAGES=1
 RUN command -v git > /dev/null || \
-    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dir::Etc::sourceparts=$sources "$@"; } && \
-      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
-      for sources in $all $own; do \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 $archive -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      list=/etc/apt/sources.list all=/etc/apt/sources.list.d own=/tmp/mdai-apt/own archived=/tmp/mdai-apt/archived && mkdir -p $own $archived && \
+      { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null; cp $list $own/* $archived 2> /dev/null; \
+      sed -i -E -e 's,//security\.debian\.org/?( |$),//security.debian.org/debian-security\1,' \
+        -e 's,//(deb|security|httpredir|ftp|ftp\.[a-z]+)\.debian\.org/,//archive.debian.org/,' \
+        -e 's,//(([a-z]+\.)?archive|security)\.ubuntu\.com/,//old-releases.ubuntu.com/,' $archived/* 2> /dev/null || true; } && \
+      archive= && for sources in $all $own $archived; do \
+        test $sources != $archived || archive="-o Dir::Etc::sourcelist=/dev/null -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1"; \
         apt update; \
         apt install --yes --no-install-recommends git && break; \
       done; }
 RUN command -v gcc > /dev/null || \
-    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Dir::Etc::sourceparts=$sources "$@"; } && \
-      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
-      for sources in $all $own; do \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 $archive -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      list=/etc/apt/sources.list all=/etc/apt/sources.list.d own=/tmp/mdai-apt/own archived=/tmp/mdai-apt/archived && mkdir -p $own $archived && \
+      { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null; cp $list $own/* $archived 2> /dev/null; \
+      sed -i -E -e 's,//security\.debian\.org/?( |$),//security.debian.org/debian-security\1,' \
+        -e 's,//(deb|security|httpredir|ftp|ftp\.[a-z]+)\.debian\.org/,//archive.debian.org/,' \
+        -e 's,//(([a-z]+\.)?archive|security)\.ubuntu\.com/,//old-releases.ubuntu.com/,' $archived/* 2> /dev/null || true; } && \
+      archive= && for sources in $all $own $archived; do \
+        test $sources != $archived || archive="-o Dir::Etc::sourcelist=/dev/null -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1"; \
         apt update; \
         apt install --yes --no-install-recommends gcc g++ make && break; \
       done; } || \

@@ -15,14 +15,19 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     . /run/mdai/proxies && ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
     if ! command -v apt-get > /dev/null; then echo "this parent has no libGL.so.1 and no apt: opencv-python will not load"; else \
-    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt -o Dir::Etc::sourceparts=$sources "$@"; } && \
-      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
-      for sources in $all $own; do \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt $archive -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      list=/etc/apt/sources.list all=/etc/apt/sources.list.d own=/tmp/mdai-apt/own archived=/tmp/mdai-apt/archived && mkdir -p $own $archived && \
+      { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null; cp $list $own/* $archived 2> /dev/null; \
+      sed -i -E -e 's,//security\.debian\.org/?( |$),//security.debian.org/debian-security\1,' \
+        -e 's,//(deb|security|httpredir|ftp|ftp\.[a-z]+)\.debian\.org/,//archive.debian.org/,' \
+        -e 's,//(([a-z]+\.)?archive|security)\.ubuntu\.com/,//old-releases.ubuntu.com/,' $archived/* 2> /dev/null || true; } && \
+      archive= && for sources in $all $own $archived; do \
+        test $sources != $archived || archive="-o Dir::Etc::sourcelist=/dev/null -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1"; \
         apt update; \
         apt install --yes --no-install-recommends libgl1 libglib2.0-0 && break; \
         apt install --yes --no-install-recommends libgl1-mesa-glx libglib2.0-0 && break; \
       done; } && \
-    rm -rf /tmp/own-sources /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; fi
+    rm -rf /tmp/mdai-apt /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; fi
 
 # Compilers and git, for packages that come as sources. The /usr of this stage is laid over the model's own while its
 # requirements are installed, and no byte of it stays. A build without a network goes on: wheels need none of this.
@@ -31,9 +36,14 @@ RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     --mount=type=secret,id=proxies,target=/run/mdai/proxies,mode=0400 \
     . /run/mdai/proxies && missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
     { test -z "$missing" || \
-    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt -o Dir::Etc::sourceparts=$sources "$@"; } && \
-      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
-      for sources in $all $own; do \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt $archive -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      list=/etc/apt/sources.list all=/etc/apt/sources.list.d own=/tmp/mdai-apt/own archived=/tmp/mdai-apt/archived && mkdir -p $own $archived && \
+      { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null; cp $list $own/* $archived 2> /dev/null; \
+      sed -i -E -e 's,//security\.debian\.org/?( |$),//security.debian.org/debian-security\1,' \
+        -e 's,//(deb|security|httpredir|ftp|ftp\.[a-z]+)\.debian\.org/,//archive.debian.org/,' \
+        -e 's,//(([a-z]+\.)?archive|security)\.ubuntu\.com/,//old-releases.ubuntu.com/,' $archived/* 2> /dev/null || true; } && \
+      archive= && for sources in $all $own $archived; do \
+        test $sources != $archived || archive="-o Dir::Etc::sourcelist=/dev/null -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1"; \
         apt update; \
         apt install --yes --no-install-recommends $missing && break; \
       done; } || \

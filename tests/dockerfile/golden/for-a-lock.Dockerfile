@@ -14,14 +14,19 @@ RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     ldconfig -p | grep -q 'libGL\.so\.1 ' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0 ' || \
     if ! command -v apt-get > /dev/null; then echo "this parent has no libGL.so.1 and no apt: opencv-python will not load"; else \
-    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt -o Dir::Etc::sourceparts=$sources "$@"; } && \
-      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
-      for sources in $all $own; do \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt $archive -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      list=/etc/apt/sources.list all=/etc/apt/sources.list.d own=/tmp/mdai-apt/own archived=/tmp/mdai-apt/archived && mkdir -p $own $archived && \
+      { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null; cp $list $own/* $archived 2> /dev/null; \
+      sed -i -E -e 's,//security\.debian\.org/?( |$),//security.debian.org/debian-security\1,' \
+        -e 's,//(deb|security|httpredir|ftp|ftp\.[a-z]+)\.debian\.org/,//archive.debian.org/,' \
+        -e 's,//(([a-z]+\.)?archive|security)\.ubuntu\.com/,//old-releases.ubuntu.com/,' $archived/* 2> /dev/null || true; } && \
+      archive= && for sources in $all $own $archived; do \
+        test $sources != $archived || archive="-o Dir::Etc::sourcelist=/dev/null -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1"; \
         apt update; \
         apt install --yes --no-install-recommends libgl1 libglib2.0-0 && break; \
         apt install --yes --no-install-recommends libgl1-mesa-glx libglib2.0-0 && break; \
       done; } && \
-    rm -rf /tmp/own-sources /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; fi
+    rm -rf /tmp/mdai-apt /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log; fi
 
 # The model's conda environment, with the Python that base_image asks for, made by the fastest program that the parent has
 # and that works. Channels that are named here are the only ones: one of the parent's own may ask for its terms of service.
@@ -72,9 +77,14 @@ FROM system AS tools
 RUN --mount=type=secret,id=ca-bundle,target=/run/mdai/ca-bundle.crt,mode=0444 \
     missing= && for tool in gcc g++ make git; do command -v $tool > /dev/null || missing="$missing $tool"; done && \
     { test -z "$missing" || \
-    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt -o Dir::Etc::sourceparts=$sources "$@"; } && \
-      all=/etc/apt/sources.list.d own=/tmp/own-sources && mkdir -p $own && { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null || true; } && \
-      for sources in $all $own; do \
+    { apt() { DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3 -o Acquire::https::CAInfo=/run/mdai/ca-bundle.crt $archive -o Dir::Etc::sourceparts=$sources "$@"; } && \
+      list=/etc/apt/sources.list all=/etc/apt/sources.list.d own=/tmp/mdai-apt/own archived=/tmp/mdai-apt/archived && mkdir -p $own $archived && \
+      { cp $all/debian.sources $all/ubuntu.sources $own 2> /dev/null; cp $list $own/* $archived 2> /dev/null; \
+      sed -i -E -e 's,//security\.debian\.org/?( |$),//security.debian.org/debian-security\1,' \
+        -e 's,//(deb|security|httpredir|ftp|ftp\.[a-z]+)\.debian\.org/,//archive.debian.org/,' \
+        -e 's,//(([a-z]+\.)?archive|security)\.ubuntu\.com/,//old-releases.ubuntu.com/,' $archived/* 2> /dev/null || true; } && \
+      archive= && for sources in $all $own $archived; do \
+        test $sources != $archived || archive="-o Dir::Etc::sourcelist=/dev/null -o Acquire::Check-Valid-Until=false -o Acquire::Retries=1"; \
         apt update; \
         apt install --yes --no-install-recommends $missing && break; \
       done; } || \
