@@ -22,6 +22,9 @@ Numbers = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
 """A version of numbers alone, such as `450.80.02`."""
 
 
+_GOOGLE_PROJECT = "deeplearning-platform-release/"
+
+
 class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -116,6 +119,16 @@ class SupportMatrix(_Facts):
     clara: Annotated[Mapping[str, ParentImage], AfterValidator(_frozen)]
     micromamba: ParentImage
     local: LocalParents
+
+    def image_named(self, reference: str) -> ParentImage | None:
+        """What is known of the image that somebody else's text names; None: nothing."""
+        name = reference.partition("@")[0].removeprefix("docker.io/")
+        rows: tuple[CpuRow | CudaRow, ...] = (self.cpu, *self.gpu.values())
+        if _GOOGLE_PROJECT in name:
+            plain = name.rpartition("/")[2].partition(":")[0]
+            return next((row.google for row in rows if row.google.image == plain), None)
+        others = (*(row.slim for row in rows), *self.clara.values(), self.micromamba)
+        return next((image for image in others if image is not None and image.image == name), None)
 
     def generations_of(self, row: CudaRow) -> tuple[Generation, ...]:
         """The GPU generations that a CUDA version has kernels for."""

@@ -72,3 +72,12 @@ def test_the_generations_that_a_cuda_lacks_are_the_later_ones() -> None:
 def test_a_cuda_without_an_equivalent_says_so() -> None:
     for row in MATRIX.gpu.values():
         assert row.slim or any("slim" in problem for problem in row.problems)
+
+
+def test_an_image_is_known_by_the_names_that_people_write() -> None:
+    google = "gcr.io/deeplearning-platform-release"
+    assert MATRIX.image_named(f"{google}/base-cu113:m110") == MATRIX.gpu["11.3"].google
+    assert MATRIX.image_named(f"{google}/base-cpu@sha256:{'0' * 64}") == MATRIX.cpu.google
+    for image in every_image():
+        assert "/" not in image.image or MATRIX.image_named(f"docker.io/{image.image}") == image
+    assert MATRIX.image_named("base-cu113") is None and MATRIX.image_named("python:3.10") is None
