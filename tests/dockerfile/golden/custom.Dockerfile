@@ -10,8 +10,9 @@ USER 0:0
 SHELL ["/bin/sh", "-c"]
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
-# A parent that has these folders for itself may keep others out, and may lack those that installers work in.
-RUN for folder in /src /src/lib /workspace; do ! test -d $folder || chmod a+rx $folder; done; \
+# A parent that has these folders for itself may keep others out, may be an image of ours, and may lack the folders that
+# installers work in.
+RUN rm -rf /opt/mdai; for folder in /src /src/lib /workspace; do if test -d $folder; then chmod a+rx $folder; else rm -f $folder; fi; done; \
     for folder in /tmp "${TMPDIR:-/tmp}"; do test -d "$folder" || { mkdir -p "$folder" && chmod 1777 "$folder"; }; done
 
 # No conda environment here: packages go into the parent's own Python. It may lie in a folder that nobody but root may
