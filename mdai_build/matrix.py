@@ -23,6 +23,9 @@ Numbers = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
 """A version of numbers alone, such as `3.10`."""
 
 
+_GOOGLE_PROJECT = "deeplearning-platform-release/"
+
+
 class _Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -148,6 +151,16 @@ class SupportMatrix(_Facts):
     def expected(self) -> Generation:
         """The generation that `expected_generation` names."""
         return next(each for each in self.generations if each.name == self.expected_generation)
+
+    def image_named(self, reference: str) -> ParentImage | None:
+        """What is known of the image that somebody else's text names; None: nothing."""
+        name = reference.partition("@")[0].removeprefix("docker.io/")
+        rows: tuple[CpuRow | CudaRow, ...] = (self.cpu, *self.gpu.values())
+        if _GOOGLE_PROJECT in name:
+            plain = name.rpartition("/")[2].partition(":")[0]
+            return next((row.google for row in rows if row.google.image == plain), None)
+        others = (*(row.slim for row in rows), *self.clara.values(), self.micromamba)
+        return next((image for image in others if image is not None and image.image == name), None)
 
     def generations_of(self, row: CudaRow) -> tuple[Generation, ...]:
         """The GPU generations that a CUDA version has kernels for."""

@@ -1,9 +1,9 @@
 """Test every GPU example on this machine's GPU, in every combination that can be had, and print one table.
 
 With Docker and NVIDIA's container toolkit: an image for each Python and CUDA whose parent image the engine holds
-(--pull: all), built and tested. Else, and with --local: in Pythons of this machine that have torch or cupy.
+(--pull: all; --only: some), built and tested. Else, and with --local: in Pythons of this machine with torch or cupy.
 
-Exit codes: 0 all good, 1 something failed, 2 wrong usage, 77 this machine has no GPU.
+Exit codes: 0 all good, 1 something failed, 2 wrong usage, 77 neither this machine nor its engine has a GPU.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import yaml
 
 from mdai_build.config import ModelConfig
 from mdai_build.config.model import BASE_IMAGES, CUDA_VERSIONS
-from mdai_build.engine import connect
-from mdai_build.engine.gpus import no_gpu_here
+from mdai_build.engine import Engine, GpuRequest, connect
+from mdai_build.engine.gpus import no_gpu_here, refusal
 from mdai_build.errors import MdaiBuildError
 from mdai_build.parents import choose_parent
 from mdai_build.settings import Settings, load_settings
@@ -141,15 +142,36 @@ def judge(row: Row, code: int, told: dict[str, Any]) -> None:
     row.utilisation = f"{gpu['utilisation']} %" if gpu.get("utilisation") is not None else ""
 
 
-def in_containers(pull: bool, settings: Settings) -> list[Row] | str:
-    """A row for each combination; or, in words, why there is no engine for it."""
+def gpu_refusal(engine: Engine) -> str | None:
+    """Why the engine gives a container no GPU, asked with any image that it has; None: it does, or has no image."""
+    images = engine.client.images.list()
+    if not images:
+        return None
+    container = engine.client.containers.create(
+        images[0], ["true"], entrypoint=[], device_requests=[GpuRequest().as_device_request()]
+    )
+    try:
+        container.start()
+    except docker.errors.APIError as error:  # that the image has no such program is none of our business
+        return refusal(str(error.explanation))
+    finally:
+        container.remove(force=True)
+    return None
+
+
+def in_containers(pull: bool, only: Collection[tuple[str, str]], settings: Settings) -> list[Row] | str:
+    """A row for each combination, or for those of `only`; or, in words, why there is no engine for it."""
     try:
         engine = connect(settings.engine_folder)
     except MdaiBuildError as failure:
         return failure.problems[0].what
+    if reason := gpu_refusal(engine):
+        return f"the engine gives a container no GPU: {reason}"
     rows = []
     for example in gpu_examples(ROOT / "examples"):
         for base_image, cuda in combinations(example):
+            if only and (base_image, cuda) not in only:
+                continue
             row = Row(example.name, f"{base_image[2]}.{base_image[3:]}", cuda)
             config = ModelConfig.model_validate({"base_image": base_image, "device_type": "gpu", "cuda_version": cuda})
             try:
@@ -260,17 +282,24 @@ def main() -> int:
     parser.add_argument("--local", action="store_true", help="in Pythons of this machine, even where Docker is")
     parser.add_argument("--pull", action="store_true", help="pull the parent images that are not here: many gigabytes")
     parser.add_argument("--python", action="append", default=[], help="with --local: a Python with torch or cupy")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        type=combination,
+        metavar="BASE_IMAGE:CUDA",
+        help="in containers: this combination, such as py310:11.8; may be given again",
+    )
     options = parser.parse_args()
-    if missing := no_gpu_here():
-        say(f"nothing was tested on {platform.node()}: {missing}")
+    missing = no_gpu_here()  # the engine may have one: it can be on another machine
+    rows: list[Row] | str = "--local was given"
+    if not options.local:
+        rows = in_containers(options.pull, options.only, load_settings())
+    if missing and isinstance(rows, str):
+        say(f"nothing was tested on {platform.node()}: {missing}; no containers: {rows}")
         return EXIT_NO_GPU
-    look = ask(sys.executable)
-    driver = look.get("driver") or {}
-    for device in driver.get("devices") or ():
-        say(f"{device['name']}, compute capability {device['capability']}, {device['bytes'] / 2**30:.0f} GiB")
-    said = f"driver {look.get('driver_version') or '?'}, CUDA up to {driver.get('cuda') or '?'}"
-    say(f"{said}; {driver['error']}" if driver.get("error") else said)
-    rows: list[Row] | str = "--local was given" if options.local else in_containers(options.pull, load_settings())
+    if not missing:
+        tell_devices()
     if isinstance(rows, str):
         say(f"no containers: {rows}; local mode")
         rows = in_host_pythons(host_pythons(options.python))
@@ -279,6 +308,24 @@ def main() -> int:
         say("nothing could be tested")
         return 1
     return 1 if any(row.failed for row in rows) else 0
+
+
+def combination(text: str) -> tuple[str, str]:
+    """`py310:11.8` as `combinations` has it."""
+    base_image, _, cuda = text.partition(":")
+    if base_image not in BASE_IMAGES or cuda not in CUDA_VERSIONS:
+        raise argparse.ArgumentTypeError(f"{text} is none of those in docs/parents.md, such as py310:11.8")
+    return base_image, cuda
+
+
+def tell_devices() -> None:
+    """Says what devices and which driver this machine has."""
+    look = ask(sys.executable)
+    driver = look.get("driver") or {}
+    for device in driver.get("devices") or ():
+        say(f"{device['name']}, compute capability {device['capability']}, {device['bytes'] / 2**30:.0f} GiB")
+    said = f"driver {look.get('driver_version') or '?'}, CUDA up to {driver.get('cuda') or '?'}"
+    say(f"{said}; {driver['error']}" if driver.get("error") else said)
 
 
 if __name__ == "__main__":

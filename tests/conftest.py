@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 INTEGRATION = Path(__file__).parent / "integration"
 # These build on an engine that is started for them.
-ON_AN_ENGINE_OF_THEIR_OWN = ("test_image_stores.py", "test_registry.py", "test_reproducible.py")
+ON_AN_ENGINE_OF_THEIR_OWN = ("test_gpu_engine.py", "test_image_stores.py", "test_registry.py", "test_reproducible.py")
 
 
 class SideBySide(LoadScopeScheduling):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mdai_build.bundle import shown
 from mdai_build.errors import BundleError, Location, Problem
-from mdai_build.matrix import Platform
+from mdai_build.matrix import Platform, support_matrix
 
 AUTHOR_DOCKERFILE = ".mdai/Dockerfile"
 OUR_STAGES = frozenset(
@@ -23,6 +23,7 @@ OUR_STAGES = frozenset(
 """Names of the stages in templates/. Of two stages with one name, `--from=NAME` means the later one: ours."""
 _DEEPEST = 4
 """So many `${A:-${B}}` within each other are followed."""
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 # A word of its own, as BuildKit has it: `$((1<<3))` begins no here-document.
 _HEREDOC = re.compile(r"""(?<!\S)\d*<<(?P<dash>-?)(?P<quote>["']?)(?P<end>[^\s<"']+)(?P=quote)(?!\S)""")
@@ -45,14 +46,21 @@ class AuthorStage:
     """Where it begins, from 1."""
     end: int
     """The line on which it ends."""
+    platform: str | None = None
+    """What `--platform` says; None: the one that is built for."""
 
 
-def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
+def check_author_dockerfile(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[Problem, ...]:
     """Sees to it that our stages can follow the author's; gives what it seems to lack, or has to no effect.
+
+    Args:
+        dockerfile: its text.
+        platform: what the image is built for.
 
     Raises:
         BundleError: it has no FROM, continues its lines by another character than ours, names an image by an ARG that
-            has no value, or copies from a stage that has a name of ours.
+            has no value or one that does not exist for the platform, ends on another platform, or copies from a stage
+            that has a name of ours.
     """
     directives = _directives(dockerfile)
     if directives.get("escape", "\\") != "\\":
@@ -65,7 +73,7 @@ def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
                 next_step="remove the line `# escape=…`, and end continued lines with a backslash",
             )
         )
-    stages = read_stages(dockerfile)
+    stages = read_stages(dockerfile, platform)
     if not stages:
         raise BundleError(
             Problem(
@@ -98,9 +106,38 @@ def check_author_dockerfile(dockerfile: str) -> tuple[Problem, ...]:
         and stage.name.lower() in OUR_STAGES
         and re.search(rf"\bfrom={re.escape(stage.name)}(?![\w.-])", dockerfile, re.I)
     ]
+    root = _chain(stages)[0]
+    problems += _other_platform(root, platform)
     if problems:
         raise BundleError(problems)
     return tuple(_doubts(dockerfile, stages))
+
+
+def _other_platform(root: AuthorStage, platform: Platform) -> Iterator[Problem]:
+    """What keeps an image that stands on this stage from being one for the platform."""
+    if root.platform is not None and _plain(root.platform) != platform:
+        yield Problem(
+            code="config.dockerfile-platform",
+            what=f"FROM takes {shown(root.image)} for {shown(root.platform)}, while the image is for {platform}",
+            where=Location(AUTHOR_DOCKERFILE, root.line),
+            next_step="leave out --platform there; what an image is for, the setting `platform` says",
+        )
+    known = support_matrix().image_named(root.image)
+    if known is not None and platform not in known.platforms:
+        yield Problem(
+            code="config.dockerfile-platform",
+            what=f"the image {shown(root.image)} does not exist for {platform}",
+            where=Location(AUTHOR_DOCKERFILE, root.line),
+            expected=" or ".join(known.platforms),
+            next_step="build for linux/amd64, as the platform runs it; or begin with another image",
+        )
+
+
+def _plain(platform: str) -> str:
+    """A platform in the words of the settings; of arm64 there is one variant (containerd, `platforms.Normalize`)."""
+    parts = platform.lower().split("/")
+    system, machine = parts[:2] if len(parts) > 1 else ("linux", parts[0])
+    return f"{system}/{_MACHINES.get(machine, machine)}"
 
 
 def _doubts(dockerfile: str, stages: tuple[AuthorStage, ...]) -> Iterator[Problem]:
@@ -206,7 +243,8 @@ def parent_images(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[
     own: set[str] = set()
     images = []
     for stage in read_stages(dockerfile, platform):
-        if stage.image.lower() not in {*own, "scratch"}:
+        # What a helping stage takes of another platform, BuildKit gets by itself.
+        if stage.image.lower() not in {*own, "scratch"} and _plain(stage.platform or platform) == platform:
             images.append(stage.image)
         if stage.name:
             own.add(stage.name.lower())
@@ -226,10 +264,12 @@ def read_stages(dockerfile: str, platform: Platform = "linux/amd64") -> tuple[Au
     for line, end, text in _instructions(_lines(dockerfile)):
         word, *rest = text.split()
         operands = [operand for operand in rest if not operand.startswith("--")]
+        flags = dict(word.partition("=")[::2] for word in rest if word.startswith("--"))
         if word.upper() == "FROM" and operands:
             named = len(operands) == 3 and operands[1].upper() == "AS"
             image = _expanded(operands[0].strip("\"'"), arguments)
-            stages.append(AuthorStage(image, operands[2] if named else None, line, end))
+            own = _expanded(flags.get("--platform", ""), arguments) or None
+            stages.append(AuthorStage(image, operands[2] if named else None, line, end, own))
         elif word.upper() == "ARG" and not stages:  # of those within a stage, FROM knows nothing
             for found in _ASSIGNED.finditer(text.strip()[len(word) :]):
                 arguments[found["name"]] = _expanded(found["value"].strip("\"'"), arguments)

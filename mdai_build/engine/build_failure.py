@@ -52,8 +52,8 @@ _ADVICE = {
     "its maintained equivalent, --parent slim",
     "exec format error": "this engine's machine cannot run programs of that architecture: install an emulator for it "
     "(binfmt), or build for the machine's own with --platform",
-    "/bin/sh: no such file": "the image that .mdai/Dockerfile ends with has no shell: begin with a fuller one, such as "
-    "python:3.10-slim",
+    "/bin/sh: no such file": "the image that this starts from has no shell: take a fuller one; in a Dockerfile of "
+    "your own, such as python:3.10-slim",
     "-m pip --version": "the image that .mdai/Dockerfile ends with needs a `python3` from 3.7 to 3.13, with pip",
     "failed to calculate checksum": "paths in COPY and ADD begin at the folder that holds .mdai, as in "
     "COPY .mdai/requirements.txt /tmp/",

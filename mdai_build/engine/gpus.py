@@ -14,7 +14,7 @@ from mdai_build.matrix import support_matrix
 # Of dockerd where no container toolkit is installed, of newer ones that look for CDI, and of the toolkit itself.
 _REFUSED = re.compile(
     r"(?i)could not select device driver|no known GPU vendor|nvidia-container-(?:cli|runtime)"
-    r"|CDI device injection failed|unresolvable CDI devices"
+    r"|invoking the NVIDIA Container Runtime Hook directly|CDI device injection failed|unresolvable CDI devices"
 )
 _DRIVER_TOO_OLD = re.compile(r"unsatisfied condition: (?P<what>cuda>=(?P<cuda>\d+\.\d+))")
 # What a container needs to compute, and to be asked about it; the engine's own choice depends on its version.

@@ -45,14 +45,17 @@ def engine_facts(engine: Engine) -> EngineFacts:
     with engine_words():
         info: dict[str, Any] = engine.client.api.info()
     root = Path(str(info.get("DockerRootDir") or "/nowhere"))
+    here = engine.host.startswith("unix://")
+    # Of the toolkit's hook, which dockerd finds by its PATH, it tells nothing.
+    has_hook = here and shutil.which("nvidia-container-runtime-hook") is not None
     said = run_quietly(engine.command("buildx", "version"), engine.environment, timeout=5).output
     version = re.search(r"v?(\d+\.\d+\.\d+\S*)", said)
     return EngineFacts(
-        root=root if engine.host.startswith("unix://") and root.is_dir() else None,
+        root=root if here and root.is_dir() else None,
         store="containerd" if engine.has_containerd_store() else str(info.get("Driver")),
         cores=int(info["NCPU"]),
         memory=int(info["MemTotal"]),
-        gives_gpus="nvidia" in (info.get("Runtimes") or {}) or bool(info.get("DiscoveredDevices")),
+        gives_gpus="nvidia" in (info.get("Runtimes") or {}) or bool(info.get("DiscoveredDevices")) or has_hook,
         buildx=version[1] if version else "unknown",
     )
 

@@ -71,7 +71,7 @@ def check_model(path: Path, settings: Settings, *, look_up: bool = False) -> Che
     warnings.extend(attempt(lambda: tuple(check_weights(bundle))) or ())
     if parsed is not None:
         warnings.extend(parsed.warnings)
-        warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle)) or ())
+        warnings.extend(attempt(lambda: check_config_against_bundle(parsed.config, bundle, settings.platform)) or ())
     requirements = attempt(lambda: read_requirements(bundle, python, machine=MACHINES[settings.platform]))
     attempt(lambda: _check_smoke_file(bundle))
     parent = attempt(lambda: choose_parent(parsed.config, settings)) if parsed else None

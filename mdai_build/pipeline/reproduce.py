@@ -92,7 +92,8 @@ def _parent_layers(engine: Engine, image_id: str, plan: BuildPlan) -> tuple[str,
     """The layers of the parent that an image begins with; of an author's Dockerfile, those of the image it ends on."""
     from mdai_build.engine import layers_of
 
-    if parent_of(plan) is None:
+    own = parent_of(plan)
+    if own is None:
         return ()
     layers = layers_of(engine, image_id)
     found: tuple[str, ...] = ()
@@ -106,9 +107,11 @@ def _parent_layers(engine: Engine, image_id: str, plan: BuildPlan) -> tuple[str,
         raise UnavailableError(
             Problem(
                 code="verify.other-parent",
-                what=f"the image does not stand on {plan.parent.reference} as this engine holds it",
+                what=f"the image does not stand on {own} as this engine holds it",
                 expected="the parent that the image was built on; its tag may have moved since",
-                next_step="name that parent by its digest: --parent NAME@sha256:…",
+                next_step="name that parent by its digest: --parent NAME@sha256:…"
+                if plan.parent.has_conda
+                else f"have the engine hold it by that name: docker pull NAME@sha256:…, then docker tag … {own}",
             )
         )
     return found

@@ -32,13 +32,15 @@ _DRIVER_TOO_OLD = re.compile(
     r"|CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|forward compatibility was attempted on non supported HW"
     r"|CUDA_ERROR_UNSUPPORTED_PTX_VERSION|PTX was compiled with an unsupported toolchain"
 )
+# In the words of `engine.gpus.refusal`: images of NVIDIA's name the CUDA that they need (NVIDIA_REQUIRE_CUDA).
+_IMAGE_ASKS_FOR_MORE = re.compile(r"too old: the image asks for cuda")
 _NO_KERNEL = re.compile(
     r"(?i)no kernel image is available|CUDA_ERROR_NO_BINARY_FOR_GPU|device kernel image is invalid"
     r"|CUDA_ERROR_INVALID_IMAGE|_STATUS_ARCH_MISMATCH|invalid value for --gpu-architecture"
     r"|is not compatible with the current PyTorch installation|CUDA_ERROR_INVALID_PTX"
 )
 _LIBRARY = re.compile(
-    r"Could not (?:load (?:dynamic )?|dlopen )library '?(?P<a>lib[\w.+-]+)"
+    r"Could not (?:load (?:dynamic )?|dlopen )library '?(?P<a>lib[\w.+-]*\w)"
     r"|(?P<b>lib[\w.+-]+): cannot open shared object"
 )
 # TensorRT and the driver's own: TensorFlow asks for the first without needing it.
@@ -186,6 +188,19 @@ def untested(reason: str, report: Report | None) -> tuple[GpuResult, tuple[Probl
     if report is None:
         return GpuResult(tested=False, reason=reason), ()
     return replace(_result(report, None), tested=False, reason=reason), cpu_only(report)
+
+
+def too_old_for_image(refusal: str) -> Problem | None:
+    """What an engine's refusal means where there is a GPU, whose driver cannot run what the image asks for."""
+    if not _IMAGE_ASKS_FOR_MORE.search(refusal):
+        return None
+    return Problem(
+        code="smoke.gpu-driver-too-old",
+        what=f"the driver is too old for this CUDA: {refusal}",
+        where=_CONFIG,
+        expected="a CUDA that the driver can run",
+        next_step="ask for an older cuda_version, and packages built for it; or have the driver updated",
+    )
 
 
 def cpu_only(report: Report) -> tuple[Problem, ...]:

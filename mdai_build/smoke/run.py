@@ -347,6 +347,10 @@ class Run(Session):
         except UnavailableError as failure:  # what ended it was told
             self._untested(f"it could not be looked at: {failure.problems[0].what}", begin)
             return
+        if too_old := gpu.too_old_for_image(target.gpu_refused or ""):
+            self.gpu, _ = gpu.untested(target.gpu_refused or "", report)
+            self.fail("GPU", time.monotonic() - begin, too_old)
+            return
         if target.gpu_refused is not None or report is None:
             reason = target.gpu_refused or "the image has no way to look at it: build it anew with mdai-build"
             self._untested(reason, begin, report)

@@ -35,10 +35,39 @@ def test_a_dockerfile_that_nobody_reads_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_nvidia_without_a_workspace_is_warned_of(tmp_path: Path) -> None:
-    config = ModelConfig(base_image="nvidia")
+    config = ModelConfig(base_image="nvidia", device_type="gpu")
     (warning,) = check_config_against_bundle(config, bundle(tmp_path))
     assert "workspace/" in warning.what
     assert check_config_against_bundle(config, bundle(tmp_path, "workspace/a.json")) == ()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "nvidia/cuda:11.8.0-runtime-ubuntu22.04",
+        "docker.io/nvidia/cuda:12.1.1-base",
+        "nvcr.io/nvidia/pytorch:22.12-py3",
+        "pytorch/pytorch:2.1.0-cuda12.1-cudnn8-runtime",
+        "tensorflow/tensorflow:2.8.0-gpu",
+        "gcr.io/deeplearning-platform-release/base-cu113",
+    ],
+)
+def test_an_image_with_cuda_for_a_model_that_asks_for_no_gpu_is_warned_of(image: str, tmp_path: Path) -> None:
+    bundle(tmp_path, ".mdai/Dockerfile")
+    (tmp_path / ".mdai/Dockerfile").write_text(f"FROM {image}\nRUN apt-get install python3-pip\n")
+    written = read_bundle(tmp_path)
+    (warning,) = check_config_against_bundle(ModelConfig(base_image="custom"), written)
+    assert warning.code == "config.no-gpu-asked" and image in warning.what
+    assert check_config_against_bundle(ModelConfig(base_image="custom", device_type="gpu"), written) == ()
+
+
+def test_so_is_nvidias_own(tmp_path: Path) -> None:
+    config = ModelConfig(base_image="nvidia", clara_version="4.1.0")
+    (warning,) = check_config_against_bundle(config, bundle(tmp_path, "workspace/a.json"))
+    assert warning.code == "config.no-gpu-asked"
+    for image in ("python:3.10-slim", "tensorflow/tensorflow:2.8.0", "ours/accuda:1"):
+        (tmp_path / ".mdai/Dockerfile").write_text(f"FROM {image}\n")
+        assert check_config_against_bundle(ModelConfig(base_image="custom"), read_bundle(tmp_path)) == ()
 
 
 def test_nothing_is_said_of_a_plain_bundle(tmp_path: Path) -> None:

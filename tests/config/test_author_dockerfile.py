@@ -16,6 +16,7 @@ from mdai_build.config.author_dockerfile import (
     read_stages,
 )
 from mdai_build.errors import BundleError
+from mdai_build.matrix import Platform
 from mdai_build.resources import resource
 
 GOLDEN = Path(__file__).parents[1] / "dockerfile/golden"
@@ -159,3 +160,47 @@ def test_what_a_dockerfile_seems_to_lack_is_told_with_its_line(written: str, cod
 )
 def test_nothing_is_said_of_a_dockerfile_that_may_well_do(written: str) -> None:
     assert check_author_dockerfile(written) == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "platform", "line"),
+    [
+        ("FROM --platform=linux/arm64 python:3.10\n", "linux/amd64", 1),
+        ("ARG P=linux/arm64\nFROM --platform=$P python:3.10 AS a\nFROM a\n", "linux/amd64", 2),
+        ("FROM --platform=linux/amd64 python:3.10\n", "linux/arm64", 1),
+        ("FROM python:3.10 AS a\nFROM gcr.io/deeplearning-platform-release/base-cu113:latest\n", "linux/arm64", 2),
+        ("FROM nvcr.io/nvidia/clara-train-sdk:v4.1\n", "linux/arm64", 1),
+        ("FROM docker.io/nvidia/cuda:11.3.1-cudnn8-runtime-ubuntu20.04\n", "linux/arm64", 1),
+    ],
+)
+def test_another_platform_than_the_image_is_for_is_told(written: str, platform: Platform, line: int) -> None:
+    with pytest.raises(BundleError) as failure:
+        check_author_dockerfile(written, platform)
+    (problem,) = failure.value.problems
+    assert (problem.code, problem.where and problem.where.line) == ("config.dockerfile-platform", line)
+    assert platform in problem.what
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/arm64"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "FROM --platform=$TARGETPLATFORM python:3.10\n",
+        "FROM --platform=linux/s390x golang AS a\nFROM python:3.10\nCOPY --from=a /x /x\n",
+        "FROM python:3.10\n",
+        "FROM nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04\nRUN apt-get install python3\n",
+    ],
+)
+def test_the_platform_that_is_built_for_is_no_problem(written: str, platform: Platform) -> None:
+    assert check_author_dockerfile(written, platform) == ()
+
+
+def test_platforms_are_told_apart_however_they_are_written() -> None:
+    for name in ("amd64", "linux/x86_64", "Linux/AMD64"):
+        assert check_author_dockerfile(f"FROM --platform={name} python:3.10\n") == ()
+    assert check_author_dockerfile("FROM --platform=linux/arm64/v8 python:3.10\n", "linux/arm64") == ()
+
+
+def test_an_image_of_another_platform_is_left_to_buildkit() -> None:
+    dockerfile = "FROM --platform=linux/arm64 busybox AS tools\nFROM --platform=linux/amd64 python:3.10\n"
+    assert parent_images(dockerfile) == ("python:3.10",)

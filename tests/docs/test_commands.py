@@ -32,7 +32,7 @@ MOST_NOT_RUN = 8
 OTHERS_OPTIONS = {
     *("--build-context", "--build-arg", "--driver-opt", "--find-links", "--from", "--index-url", "--link", "--mount"),
     *("--no-build", "--platform", "--secret", "--chown", "--read-only", "--cap-drop", "--security-opt", "--tmpfs"),
-    *("--publish", "--rm", "--parallel", "--strict", "--pull"),
+    *("--publish", "--rm", "--parallel", "--strict", "--pull", "--only"),
 }
 """Options of docker, pip and others that the pages speak of."""
 

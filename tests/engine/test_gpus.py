@@ -51,6 +51,11 @@ def test_a_process_sees_the_same_devices() -> None:
         ("nvidia-container-cli: requirement error: unsatisfied condition: cuda>=99.1, please", "asks for cuda>=99.1"),
         ("nvidia-container-cli: initialization error: nvml error: driver not loaded: unknown", "driver not loaded"),
         ("nvidia-container-cli: device error: 7: unknown device: unknown", "7: unknown device"),
+        (
+            "error running hook: stderr: invoking the NVIDIA Container Runtime Hook directly (e.g. specifying the "
+            "docker --gpus flag) is not supported. Please use the NVIDIA Container Runtime",
+            "Please use the NVIDIA Container Runtime",
+        ),
     ],
 )
 def test_why_an_engine_gives_none(said: str, meant: str) -> None:

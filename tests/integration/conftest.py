@@ -11,6 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 from harness import loopback
+from harness.gpu import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PARENT = "mdai-build/parent:local-cpu"
@@ -48,13 +49,24 @@ def git_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def other_engine(engine: docker.DockerClient) -> Iterator[Mapping[str, str]]:
-    """Environment variables that lead to a private engine on the containerd image store, which has the local parent."""
+def gpu_machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """What GPUs the machine of `other_engine` has."""
+    return Machine(tmp_path_factory.mktemp("gpus"))
+
+
+@pytest.fixture(scope="session")
+def other_engine(engine: docker.DockerClient, gpu_machine: Machine) -> Iterator[Mapping[str, str]]:
+    """Environment variables that lead to a private engine on the containerd image store, which has the local parent.
+
+    It can give GPUs, if `gpu_machine` has some.
+    """
     from mdai_build.engine import connect
     from mdai_build.settings import load_settings
 
     script = [sys.executable, str(ROOT / "scripts" / "engine.py")]
-    subprocess.run([*script, "start", "--containerd-store"], check=True)
+    subprocess.run([*script, "stop", "--containerd-store"], check=True)  # one that knows no GPUs
+    with_hook = {**os.environ, "PATH": f"{gpu_machine.programs}:{os.environ['PATH']}"}
+    subprocess.run([*script, "start", "--containerd-store"], env=with_hook, check=True)
     try:
         line = subprocess.run(
             [*script, "env", "--containerd-store"], check=True, stdout=subprocess.PIPE, text=True

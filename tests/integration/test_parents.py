@@ -206,28 +206,71 @@ def test_slim_brings_micromamba_to_an_image_without_conda(
     engine.api.remove_image(tag)
 
 
-def test_the_nvidia_kind_keeps_what_its_parent_has(
-    faulty: Callable[[str], str], tmp_path: Path, cache_folder: Path, engine: docker.DockerClient
+# Each ends on what the model reads below; the second begins with no image, the third is made by the test.
+OWN = {
+    "custom": "FROM mdai-build/parent:local-cpu AS first\nRUN echo first > /first.txt\n"
+    "FROM mdai-build/parent:local-cpu\nCOPY --from=first /first.txt /\nUSER 4711\n",
+    "scratch": "FROM scratch\nCOPY --from=mdai-build/parent:local-cpu / /\nENV PATH=/opt/conda/bin:/usr/bin:/bin\n"
+    "RUN echo first > /first.txt\n",
+    "nvidia": None,
+}
+OWN_DEPLOY = """
+import os, sys
+
+class MDAIModel:
+    def __init__(self):
+        if {nvidia}:
+            import of_the_parent
+            assert of_the_parent.KEPT == "of the parent" and sys.version_info[:2] == (3, 8)
+            for name in ("parent", "model"):
+                assert open("/workspace/%s.txt" % name).read() == "the %s's\\n" % name
+        else:
+            assert open("/first.txt").read() == "first\\n"
+        assert os.getuid() == 1000 and os.getcwd() == "/src"
+
+    def predict(self, data):
+        return []
+"""
+
+
+@pytest.mark.parametrize("kind", list(OWN))
+def test_what_stands_on_a_parent_of_its_own_is_served_and_built_again_and_says_from_what(
+    kind: str, faulty: Callable[[str], str], tmp_path: Path, cache_folder: Path, engine: docker.DockerClient
 ) -> None:
-    tag = "mdai-build-test/clara:latest"
-    settings = {
-        "MDAI_BUILD_PARENT_REPLACEMENTS": f"nvcr.io/nvidia/clara-train-sdk:v4.1={faulty('clara')}",
-        "MDAI_BUILD_PARENT": "gcp",
-    }
-    model = tmp_path / "clara"
+    dockerfile = OWN[kind]
+    tag = f"mdai-build-test/own-{kind}:latest"
+    clara = "nvcr.io/nvidia/clara-train-sdk:v4.1"
+    settings = {"MDAI_BUILD_PARENT_REPLACEMENTS": f"{clara}={faulty('clara')}"} if dockerfile is None else {}
+    model = tmp_path / "own"
     (model / ".mdai").mkdir(parents=True)
-    (model / "workspace").mkdir()
-    (model / "workspace" / "model.txt").write_text("the model's\n")
-    (model / ".mdai" / "config.yaml").write_text("base_image: nvidia\nclara_version: 4.1.0\n")
-    (model / ".mdai" / "requirements.txt").write_text("")
-    (model / ".mdai" / "mdai_deploy.py").write_text(
-        (MINIMAL / ".mdai" / "mdai_deploy.py")
-        .read_text()
-        .replace('"seen"', 'open("/workspace/parent.txt").read() + open("/workspace/model.txt").read()')
-    )
-    run = build(tmp_path, cache_folder, settings, "--tag", tag, model=model)
+    (model / ".mdai/requirements.txt").write_text("colorama==0.4.6\n")
+    (model / ".mdai/mdai_deploy.py").write_text(OWN_DEPLOY.format(nvidia=dockerfile is None))
+    if dockerfile is None:
+        (model / ".mdai/config.yaml").write_text("base_image: nvidia\nclara_version: 4.1.0\n")
+        (model / "workspace").mkdir()
+        (model / "workspace/model.txt").write_text("the model's\n")
+    else:
+        (model / ".mdai/config.yaml").write_text("base_image: custom\n")
+        (model / ".mdai/Dockerfile").write_text(dockerfile)
+    statement = tmp_path / "statement.json"
+    words = ("--tag", tag, "--reproducible", "--offline", "--provenance", str(statement))
+    run = build(tmp_path, cache_folder, settings, *words, model=model)
     assert run.exit_code == 0, run
-    engine.api.remove_image(tag)
+    parent = {"custom": "mdai-build/parent:local-cpu", "scratch": None, "nvidia": faulty("clara")}[kind]
+    definition = json.loads(statement.read_text())["predicate"]["buildDefinition"]
+    assert definition["externalParameters"]["parent"] == parent
+    layers = list(engine.images.get(parent).attrs["RootFS"]["Layers"]) if parent else []
+    assert definition["internalParameters"]["parentLayers"] == layers
+    labels = engine.images.get(tag).labels
+    assert labels["io.mdai-build.parent.kind"] == ("nvidia" if kind == "nvidia" else "custom")
+    assert labels.get("org.opencontainers.image.base.name") == parent
+
+    place = tmp_path / "verify"
+    place.mkdir()
+    environment = {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder), "MDAI_BUILD_OFFLINE": "true", **settings}
+    verified = run_command(["verify", tag, str(model), "--json"], place, environment, 300)
+    assert verified.exit_code == 0 and json.loads(verified.stdout)["same"], verified
+    engine.api.remove_image(tag, force=True)
 
 
 def build(folder: Path, cache_folder: Path, settings: dict[str, str], *words: str, model: Path = MINIMAL) -> Run:

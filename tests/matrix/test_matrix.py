@@ -135,3 +135,12 @@ def test_what_came_before_the_gpus_of_today() -> None:
 def test_what_is_a_version() -> None:
     assert is_version("550.54.15") and is_version("12")
     assert not any(map(is_version, ("", "12.x", "cpu", "1.", "٣.1", "1.2\n")))
+
+
+def test_an_image_is_known_by_the_names_that_people_write() -> None:
+    google = "gcr.io/deeplearning-platform-release"
+    assert MATRIX.image_named(f"{google}/base-cu113:m110") == MATRIX.gpu["11.3"].google
+    assert MATRIX.image_named(f"{google}/base-cpu@sha256:{'0' * 64}") == MATRIX.cpu.google
+    for image in every_image():
+        assert "/" not in image.image or MATRIX.image_named(f"docker.io/{image.image}") == image
+    assert MATRIX.image_named("base-cu113") is None and MATRIX.image_named("python:3.10") is None

@@ -154,22 +154,24 @@ before = cuda.has_context()
 library = ctypes.CDLL("libcuda.so.1")
 idle = cuda.has_context()
 library.cuInit(0)
+if {computes}:
+    library.cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), 7)
 print(json.dumps([before, idle, cuda.has_context(), cuda.Management().sample()]))
 """
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("active", ["0", "1"])
+@pytest.mark.parametrize("computes", [False, True])
 def test_whether_a_process_computes_is_known_without_starting_anything(
-    version: str, active: str, driver: Path, python_of: Callable[[str], str], tmp_path: Path
+    version: str, computes: bool, driver: Path, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     (tmp_path / "mdai_runtime").symlink_to(MAIN.parent)
     done = subprocess.run(
-        [python_of(version), "-c", PROGRAM.format(package=str(tmp_path))],
-        env={"LD_LIBRARY_PATH": str(driver), "STAND_IN_ACTIVE": active},
+        [python_of(version), "-c", PROGRAM.format(package=str(tmp_path), computes=computes)],
+        env={"LD_LIBRARY_PATH": str(driver)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [None, False, active == "1", [5 * 2**30, 83]]
+    assert json.loads(done.stdout) == [None, False, computes, [5 * 2**30, 83]]

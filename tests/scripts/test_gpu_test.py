@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import gpu_test
@@ -33,6 +34,13 @@ def test_every_combination_comes_once_the_examples_own_first() -> None:
     (example,) = gpu_test.gpu_examples(EXAMPLES)
     found = list(gpu_test.combinations(example))
     assert found[0] == ("py310", "11.8") and len(found) == len(set(found)) == 7 * 9
+
+
+def test_one_combination_can_be_named() -> None:
+    assert gpu_test.combination("py310:11.8") == ("py310", "11.8")
+    for text in ("py310", "py310:11.7", "python3.10:11.8"):
+        with pytest.raises(ArgumentTypeError, match=r"such as py310:11\.8"):
+            gpu_test.combination(text)
 
 
 def test_a_variant_of_an_example_is_a_good_bundle(tmp_path: Path) -> None:
@@ -75,6 +83,6 @@ def test_a_machine_without_a_gpu_is_told_apart(
 ) -> None:
     if no_gpu_here() is None:
         pytest.skip("this machine has a GPU")
-    monkeypatch.setattr("sys.argv", ["gpu_test.py"])
+    monkeypatch.setattr("sys.argv", ["gpu_test.py", "--local"])
     assert gpu_test.main() == gpu_test.EXIT_NO_GPU
     assert "no NVIDIA GPU" in capsys.readouterr().err

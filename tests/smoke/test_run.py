@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from mdai_build.engine.gpus import refusal
 from mdai_build.engine.target import TargetState
 from mdai_build.errors import Problem
 from mdai_build.report.document import smoke_as_json
@@ -497,6 +498,17 @@ def test_without_a_gpu_it_is_said_that_nothing_was_tested(target: Scripted) -> N
     (warning,) = result.warnings
     assert warning.code == "smoke.gpu-not-tested" and "no GPU to give" in result.checks[-1].message
     assert "\n" not in result.checks[-1].message
+
+
+def test_a_driver_that_is_too_old_for_the_image_is_no_want_of_a_gpu(target: Scripted) -> None:
+    said = refusal(
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=11.8, please update your driver"
+    )
+    target.gpu_refused = f"the engine gives none: {said}"
+    target.gpu_report = {**a_gpu_report(), "driver": {"found": False, "error": "no library", "devices": []}}
+    result = run(target, plan(gpu=True))
+    assert failed_with(result) == ["gpu-driver-too-old"] and "cuda>=11.8" in result.problems[0].what
+    assert result.gpu is not None and not result.gpu.tested
 
 
 def test_a_model_that_does_not_load_is_told_why_the_gpu_is_of_no_use(target: Scripted) -> None:

@@ -10,13 +10,17 @@ USER 0:0
 SHELL ["/bin/sh", "-c"]
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
-# A parent that has these folders for itself may keep others out.
-RUN for folder in /src /src/lib /workspace; do ! test -d $folder || chmod a+rx $folder; done
+# A parent that has these folders for itself may keep others out, may be an image of ours, and may lack the folders that
+# installers work in.
+RUN rm -rf /opt/mdai; for folder in /src /src/lib /workspace; do if test -d $folder; then chmod a+rx $folder; else rm -f $folder; fi; done; \
+    for folder in /tmp "${TMPDIR:-/tmp}"; do test -d "$folder" || { mkdir -p "$folder" && chmod 1777 "$folder"; }; done
 
-# No conda environment here: packages go into the parent's own Python.
+# No conda environment here: packages go into the parent's own Python. It may lie in a folder that nobody but root may
+# enter, such as /root/.pyenv: the model's user is let through, and does not see what else is there.
 FROM system AS environment
 RUN python3 -c 'import sys, sysconfig; host = str(sysconfig.get_config_var("HOST_GNU_TYPE")); sys.exit("this is Python " + sys.version if not (3, 7) <= sys.version_info[:2] <= (3, 13) else "the C library of this Python: " + host if "musl" in host else None)' && \
-    python3 -m pip --version
+    python3 -m pip --version && \
+    python3 -c 'import sys; from pathlib import Path; own = {Path(path) for path in (sys.executable, sys.prefix, sys.base_prefix)}; ways = {way for path in own | {path.resolve() for path in own} for way in (path, *path.parents)}; [way.chmod(way.stat().st_mode | 0o111) for way in ways if not way.stat().st_mode & 1]'
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
 # beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.

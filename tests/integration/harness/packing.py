@@ -90,13 +90,14 @@ def _tar(archive: Path, folder: Path, top: str, members: tuple[Member, ...]) -> 
             file.addfile(entry, io.BytesIO(content))
 
 
-def write_wheel(path: Path, module: str, source: str) -> None:
-    """Writes a pure Python wheel of one module (PEP 427); name and version are taken from the path."""
+def write_wheel(path: Path, module: str, source: str, more: Mapping[str, bytes] | None = None) -> None:
+    """Writes a wheel of one module and of further files by path (PEP 427); name and version are those of its path."""
     name, version = path.name.split("-")[:2]
     info = f"{name}-{version}.dist-info"
     contents = {
         f"{module}.py": source.encode(),
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        **(more or {}),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: harness\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = ""
