@@ -41,7 +41,7 @@ _ANSWER_SECONDS = 60
 """A daemon that takes longer than this over a plain request hangs."""
 _IMPATIENT_SECONDS = 5
 """For an engine that did not answer the last time: a run that clears up asks it for several things."""
-_RESTART_SECONDS, _RESTART_LOOK_SECONDS = 10.0, 0.2
+_RESTART_SECONDS, _RESTART_LOOK_SECONDS = 10, 0.2
 """How long an engine that broke off is waited for."""
 _GREETING_SECONDS = 15
 """As `_ANSWER_SECONDS`, for the first word, which costs nothing."""
