@@ -14,7 +14,7 @@ from harness import loopback
 from harness.gpu import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
-PARENT = "mdai-build/parent:local-cpu"
+PARENTS = ("mdai-build/parent:local-cpu", "mdai-build/parent:local-gpu")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def gpu_machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 @pytest.fixture(scope="session")
 def other_engine(engine: docker.DockerClient, gpu_machine: Machine) -> Iterator[Mapping[str, str]]:
-    """Environment variables that lead to a private engine on the containerd image store, which has the local parent.
+    """Environment variables that lead to a private engine on the containerd image store, which has the local parents.
 
     It can give GPUs, if `gpu_machine` has some.
     """
@@ -77,17 +77,18 @@ def other_engine(engine: docker.DockerClient, gpu_machine: Machine) -> Iterator[
         found = connect(load_settings().engine_folder)
         found.client.close()
         here = {**os.environ, **found.environment.values}
-        if layers_of_parent(there) != layers_of_parent(here):
-            with subprocess.Popen(["docker", "save", PARENT], env=here, stdout=subprocess.PIPE) as save:
+        missing = [parent for parent in PARENTS if layers_of(parent, there) != layers_of(parent, here)]
+        if missing:
+            with subprocess.Popen(["docker", "save", *missing], env=here, stdout=subprocess.PIPE) as save:
                 subprocess.run(["docker", "load"], env=there, stdin=save.stdout, check=True, stdout=subprocess.DEVNULL)
         yield variables
     finally:
         subprocess.run([*script, "stop", "--containerd-store"], check=True)
 
 
-def layers_of_parent(environment: Mapping[str, str]) -> str:
-    """What the local parent of an engine holds, if it is there. Its id is another on each image store."""
-    words = ["docker", "image", "inspect", "--format", "{{.RootFS.Layers}}", PARENT]
+def layers_of(image: str, environment: Mapping[str, str]) -> str:
+    """What an image of an engine holds, if it is there. Its id is another on each image store."""
+    words = ["docker", "image", "inspect", "--format", "{{.RootFS.Layers}}", image]
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stdout
 
 

@@ -102,7 +102,7 @@ def image(
     settings = {"MDAI_BUILD_CACHE_FOLDER": str(cache_folder), "MDAI_BUILD_PARENT": "local"}
     words = ["build", str(model(place)), "--tag", tag, "--no-test", "--offline"]
     done = run_command(words, place / "run", {**other_engine, **settings}, 300)
-    assert done.exit_code == 0, done
+    assert done.exit_code == 0, done.stderr
     yield tag
     client = docker.DockerClient(base_url=other_engine["DOCKER_HOST"])
     client.images.remove(tag, force=True)
