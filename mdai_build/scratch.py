@@ -32,7 +32,7 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     place = place or Path(tempfile.gettempdir())
-    _remove_abandoned(place)
+    remove_abandoned_folders(place)
     with contextlib.ExitStack() as stack:
         with uninterrupted():
             folder, handle = _make(place)
@@ -61,11 +61,12 @@ def _remove(folder: Path, handle: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
         # A builder may outlive its killed run for a moment, and have written into a folder that was being removed.
-        _remove_abandoned(folder.parent)
+        remove_abandoned_folders(folder.parent)
 
 
-def _remove_abandoned(place: Path) -> None:
-    for folder in abandoned_folders(place):
+def remove_abandoned_folders(place: Path | None = None) -> None:
+    """Removes the scratch folders of killed runs in `place`, by default the system's place for such."""
+    for folder in abandoned_folders(place or Path(tempfile.gettempdir())):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -281,13 +281,17 @@ def _started(
     engine: Engine, image: str, options: RunOptions, interpreter: str | None
 ) -> tuple[DockerContainer, str | None]:
     """A container that runs, and why it was given no GPU: those that are not required may be missing."""
+    container: DockerContainer | None = None
     with engine_words(), _mounting(engine):
-        with uninterrupted():
-            container = _created(engine, image, options, interpreter)
         try:
+            # A signal that comes meanwhile takes effect once the container is known here.
+            with uninterrupted():
+                container = _created(engine, image, options, interpreter)
             container.start()
         except BaseException as error:
-            with contextlib.suppress(docker.errors.NotFound):
+            if container is None:
+                raise
+            with uninterrupted(), contextlib.suppress(docker.errors.NotFound):
                 container.remove(force=True, v=True)
             said = str(error.explanation or error) if isinstance(error, docker.errors.APIError) else ""
             reason = refusal(said) if options.gpus else None
@@ -366,7 +370,8 @@ def _mounting(engine: Engine) -> Iterator[None]:
 def remove_abandoned(engine: Engine) -> None:
     """Removes the containers, and then their volumes, that killed runs of ours on this machine left."""
     with engine_words():
-        for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}):
+        # Other runs make and remove containers meanwhile.
+        for container in engine.client.containers.list(all=True, filters={"label": OWNER_LABEL}, ignore_removed=True):
             if _is_abandoned(container.labels):
                 with contextlib.suppress(docker.errors.APIError):
                     container.remove(force=True, v=True)
@@ -385,7 +390,9 @@ def end_work(engine: Engine) -> None:
     """Ends the containers and commands of this run, whatever thread began them; each thread then cleans up itself."""
     end_started()
     with engine_words():
-        for container in engine.client.containers.list(filters={"label": f"{OWNER_LABEL}={owner()}"}):
+        for container in engine.client.containers.list(
+            filters={"label": f"{OWNER_LABEL}={owner()}"}, ignore_removed=True
+        ):
             with contextlib.suppress(docker.errors.APIError):
                 container.kill()
 

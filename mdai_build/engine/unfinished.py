@@ -20,7 +20,7 @@ from mdai_build.engine.connection import Engine
 from mdai_build.engine.container import remove_abandoned
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
 from mdai_build.interrupts import uninterrupted
-from mdai_build.scratch import locked
+from mdai_build.scratch import locked, remove_abandoned_folders
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def _write(place: Path, note: _Note) -> tuple[Path, int]:
 
 
 def _remove_abandoned(engine: Engine, place: Path, own: _Note | None) -> None:
+    remove_abandoned_folders()  # a run whose image is there already makes no folder, and would look for none
     remove_abandoned(engine)  # a container would keep its image
     for path in place.glob("*.json"):
         with contextlib.suppress(OSError), path.open("rb") as file:

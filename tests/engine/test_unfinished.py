@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -93,3 +94,13 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     ):
         pass
     assert failure.value.problems[0].code == "engine.no-notes"
+
+
+def test_the_folders_of_killed_runs_go_even_where_this_run_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "mdai-build-run-abcdefgh"
+    left.mkdir()
+    with unfinished_images(Images([]).as_engine(), tmp_path / "notes", LABEL, []):
+        assert not left.exists()

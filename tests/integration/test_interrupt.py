@@ -12,15 +12,19 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 from harness.leftovers import engine_state
 from harness.loopback import serving
 
+from mdai_build.engine import Engine, connect, container
 from mdai_build.engine.container import OWNER_LABEL
+from mdai_build.settings import load_settings
 
 NAME = "interrupted"
+PARENT = "mdai-build/parent:local-cpu"
 
 LOADS_FOREVER = """
 import time
@@ -124,3 +128,53 @@ def test_during_the_build(engine: docker.DockerClient, tmp_path: Path, cache_fol
     assert "Traceback" not in output
     assert engine_state(engine).leftovers(before, NAME, build.process.pid) == []
     assert not list(build.work.iterdir()) and not list(build.temporary.iterdir())
+
+
+def test_a_signal_while_a_container_is_created_leaves_none(
+    engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def created_in_bad_time(*words: Any) -> Any:
+        made = create(*words)
+        signal.raise_signal(signal.SIGTERM)
+        return made
+
+    create = container._created
+    monkeypatch.setattr(container, "_created", created_in_bad_time)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            container.running_container(found(), PARENT, container.RunOptions(memory=2**28)),
+        ):
+            pytest.fail("it was interrupted")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={container.owner()}"})
+
+
+def test_containers_that_other_runs_remove_meanwhile_stop_none(engine: docker.DockerClient) -> None:
+    ended = threading.Event()
+
+    def others() -> None:
+        client = found().client
+        for _ in range(40):
+            made = client.containers.create(PARENT, "true", labels={OWNER_LABEL: f"{socket.gethostname()}:1"})
+            made.remove(force=True)
+        client.close()
+        ended.set()
+
+    here = found()
+    thread = threading.Thread(target=others)
+    thread.start()
+    while not ended.is_set():
+        container.remove_abandoned(here)
+    thread.join()
+    here.client.close()
+
+
+def found() -> Engine:
+    """The engine that mdai-build itself finds, by a client of its own."""
+    return connect(load_settings().engine_folder)
