@@ -34,6 +34,8 @@ class MDAIModel:
 # 0
 """
 REQUIREMENTS = "pillow==10.2.0\nscikit-image==0.21.0\n"
+# Two or three builders take turns, and none may get a set that it had: five rounds of two take each in another order.
+ADDED = ("4.66.1", "4.66.2", "4.66.3", "4.66.4", "4.66.5")
 BY_HAND = """
 FROM {parent} AS packages
 ARG SSL_CERT_FILE=/run/ca.crt
@@ -78,7 +80,7 @@ class Model:
         self.folder = folder / "model"
         self.zip = folder / "model.zip"
         self._megabytes = megabytes
-        self._added = ""
+        self._added = 0
         (self.folder / ".mdai").mkdir(parents=True)
         (self.folder / "weights").mkdir()
         (self.folder / ".mdai" / "config.yaml").write_text("base_image: py38\n")
@@ -98,9 +100,8 @@ class Model:
 
     def toggle_requirement(self) -> None:
         file = self.folder / ".mdai" / "requirements.txt"
-        # Never the same set twice in a row, and always one that the caches of packages know by then.
-        self._added = "tqdm==4.66.2" if self._added == "tqdm==4.66.1" else "tqdm==4.66.1"
-        file.write_text(f"{REQUIREMENTS}# {time.time_ns()}\n{self._added}\n")
+        self._added = (self._added + 1) % len(ADDED)
+        file.write_text(f"{REQUIREMENTS}# {time.time_ns()}\ntqdm=={ADDED[self._added]}\n")
 
     def pack(self) -> None:
         """A new zip, written beside and moved, as any tool does."""
