@@ -33,6 +33,7 @@ from mdai_build.requirements import CONSTRAINT_FILE
 from mdai_build.resources import resource, runtime_folder
 
 GENERATED = "_mdai"
+WEIGHTS = f"{GENERATED}/weights"
 MARKER = ".mdai-build-context"
 # Of what is in the image, whatever the umask here: the server runs as another user than the one who owns it.
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
@@ -167,7 +168,7 @@ def _uv_settings(plan: BuildPlan) -> str:
 def _linked_files(plan: BuildPlan, unpacked: UnpackedBundle) -> Iterator[tuple[str, Path]]:
     sources = {file.path: file.source for file in unpacked.files}
     for path in plan.weights:
-        yield f"{GENERATED}/weights/{path}", sources[path]
+        yield f"{WEIGHTS}/{path}", sources[path]
     for path in plan.code:
         yield f"{GENERATED}/code/{path}", sources[path]
     for path in plan.requirement_files:

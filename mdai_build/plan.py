@@ -127,6 +127,10 @@ class BuildPlan:
     """For `mdai-build lock`: the versions to take where they fit."""
     platform: Platform = "linux/amd64"
     """What the image runs on."""
+    weights_apart: bool = False
+    """Whether the weights are a build context of their own, `mdai-weights`: no other step waits until they are sent."""
+    spares_secrets: bool = False
+    """Whether a step is given a secret only for what is one, since the builder hashes the image below it for each."""
     base: str | None = None
     """A base image in place of the stages up to the preinstalled packages; None: they are made inline."""
     base_server: str | None = None
@@ -139,8 +143,15 @@ class BuildPlan:
         It is told by a secret of the build named `resolved`, which may be missing: a file of the context would run the
         step anew whenever an index has something newer, though nothing asks for it.
         """
+        if self.spares_secrets and not (self.netrc or self.secret_proxies):
+            return False  # to resolve once more takes less than that hash
         may_look = self.installer == "uv" and "--no-deps" not in self.installer_arguments
         return may_look and not self.builds_from_source and not self.wheels and self.python is not None
+
+    def sparing_secrets(self) -> BuildPlan:
+        """The plan for a builder to which a secret is dear: CA certificates, which are none, come as a file."""
+        ca_bundle: CaBundle = "file" if self.ca_bundle == "secret" else self.ca_bundle
+        return dataclasses.replace(self, spares_secrets=True, ca_bundle=ca_bundle)
 
     @property
     def cache(self) -> str:
@@ -180,6 +191,7 @@ class BuildPlan:
             secret_proxies=False,
             wheels=False,
             ca_bundle="none",
+            spares_secrets=False,
         )
 
     def as_json(self) -> str:

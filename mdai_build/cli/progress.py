@@ -32,7 +32,7 @@ _WORDS_OF_STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
         "installing requirements.txt",
     ),
     (re.compile(r"^\[(?:tools|system) .*apt-get"), "installing system packages"),
-    (re.compile(r"^\[model .*COPY _mdai/weights/"), "copying the weights"),
+    (re.compile(r"^\[model .*COPY (_mdai/weights/|\.) "), "copying the weights"),
     (re.compile(r"^\[model .*COPY _mdai/code/"), "copying the code"),
     (re.compile(r"^exporting"), "writing the image"),
     (re.compile(r"^importing cache"), "reading the build cache"),

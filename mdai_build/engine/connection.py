@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -33,6 +34,9 @@ from mdai_build.engine.process import Environment, run_quietly
 from mdai_build.errors import Location, MdaiBuildError, Problem, UnavailableError
 
 OLDEST_ENGINE = 23
+_HASHING_ENGINES = ((26, 0), (27, 3))
+"""From which version on, and before which, BuildKit hashes all that a step stands on before it runs the step, if that
+is given a secret (BuildKit 0.13 to 0.15; https://github.com/moby/buildkit/pull/5251)."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """What OCI calls the machines of `uname`."""
 _BUILDX = "docker-buildx"
@@ -143,6 +147,12 @@ class Engine:
     def has_containerd_store(self) -> bool:
         """Whether images are kept by containerd, as they are pushed, and not unpacked by the engine itself."""
         return any("io.containerd.snapshotter" in str(value) for _, value in self._info.get("DriverStatus") or ())
+
+    def hashes_beside_secrets(self) -> bool:
+        """Whether a step of a build that is given a secret first has the whole image below it hashed."""
+        number = re.match(r"(\d+)\.(\d+)", self.version)
+        first, fixed = _HASHING_ENGINES
+        return number is not None and first <= (int(number[1]), int(number[2])) < fixed
 
     def tag(self, image_id: str, reference: str) -> None:
         """Points a tag at an image; an image that had it before keeps its id alone."""

@@ -290,7 +290,7 @@ def _contexts(
                         lambda: tell("waiting for another build of one of these bundles"),
                     )
                 )
-                write_context(model.prepared.plan, model.prepared.unpacked, folder)
+                write_context(model.prepared.plan, model.prepared.unpacked, folder, settings.ca_bundle)
                 given = with_resolved(secrets, model.checked, model.prepared.plan, folder)
                 request = image_request(model.prepared, folder, settings, given)
                 requests[model.target] = replace(request, no_cache=options.build.no_cache)

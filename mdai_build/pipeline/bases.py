@@ -25,7 +25,7 @@ from mdai_build.config import ModelConfig
 from mdai_build.config.model import BASE_IMAGES, CUDA_VERSIONS, DEVICE_TYPES
 from mdai_build.errors import BundleError, Location, MdaiBuildError, Problem, UnavailableError, UsageError
 from mdai_build.parents import choose_parent
-from mdai_build.pipeline.planning import ensure_parents, parent_labels, request_of, secrets_of
+from mdai_build.pipeline.planning import ensure_parents, for_engine, parent_labels, request_of, secrets_of
 from mdai_build.pipeline.serve import Tell
 from mdai_build.pipeline.store import UNFINISHED
 from mdai_build.plan import CONTENT_LABEL, BuildPlan
@@ -155,7 +155,7 @@ def begin_with(engine: Engine, plan: BuildPlan, settings: Settings, tell: Tell) 
         ensure_parents(engine, plan, tell)
     else:
         tell(f"starting from the base image {found.report.reference}")
-    return use(plan, found)
+    return for_engine(engine, use(plan, found), settings)
 
 
 # ---- made ahead ----
@@ -229,6 +229,7 @@ def build_base(engine: Engine, plan: BuildPlan, settings: Settings, no_cache: bo
     from mdai_build.dockerfile import render_base_dockerfile
     from mdai_build.engine import build_image, unfinished_images
 
+    plan = for_engine(engine, plan, settings)
     parent = ensure_parents(engine, plan, tell)[0]
     zstd = settings.base_registry is not None and engine.has_containerd_store()
     recipes = [name.recipe for name in _names(plan)]
@@ -239,7 +240,7 @@ def build_base(engine: Engine, plan: BuildPlan, settings: Settings, no_cache: bo
         secrets_of(settings) as secrets,
     ):
         context = folder / "context"
-        write_context(plan, None, context, render=render_base_dockerfile)
+        write_context(plan, None, context, settings.ca_bundle, render=render_base_dockerfile)
         for (target, words), name in zip(_STAGES, _names(plan), strict=True):
             exact = f"{LOCAL_REPOSITORY}:{name.exact(parent.content)}"
             if no_cache or engine.image(exact) is None:

@@ -22,6 +22,7 @@ from mdai_build.pipeline.planning import (
     emulation_warning,
     ensure_parents,
     first_attempt,
+    for_engine,
     labels_of_parent,
     plan_attempt,
     plan_model,
@@ -135,6 +136,10 @@ def _layers_merge(engine: Engine, settings: Settings) -> bool:
     return settings.builder is not None or engine.has_containerd_store()
 
 
+def _as_built(engine: Engine, plan: BuildPlan, settings: Settings) -> BuildPlan:
+    return replace(for_engine(engine, plan, settings), weights_apart=bool(plan.weights))
+
+
 def prepare(
     engine: Engine,
     checked: CheckedModel,
@@ -156,6 +161,7 @@ def prepare(
     if not _layers_merge(engine, settings):
         first = not settings.reproducible and weights_cost_more(unpacked, checked.requirements)
         plan = replace(plan, layers_merge=False, weights_first=first)
+    plan = _as_built(engine, plan, settings)
     # To build every step anew is to take none of them from elsewhere.
     takes_base = not (options.no_cache or settings.reproducible)
     finder = finder or Finder(engine, settings, tell)
@@ -247,7 +253,7 @@ def build_prepared(
         secrets_of(settings) as secrets,
     ):
         while True:
-            write_context(plan, model.unpacked, folder)
+            write_context(plan, model.unpacked, folder, settings.ca_bundle)
             given = with_resolved(secrets, checked, plan, folder)
             request = replace(
                 image_request(replace(model, plan=plan), folder, settings, given),
@@ -267,7 +273,7 @@ def build_prepared(
                 notes.append(note)
                 tell(note.what)
                 plan = replace(
-                    plan_attempt(checked, model.unpacked, settings, attempt),
+                    _as_built(engine, plan_attempt(checked, model.unpacked, settings, attempt), settings),
                     layers_merge=plan.layers_merge,
                     weights_first=plan.weights_first,
                     base=plan.base,

@@ -73,7 +73,7 @@ def build_files(
         settings.cache_folder / target, checked.bundle, lambda: tell("waiting for another run of this bundle")
     )
     with wait as context, secrets_of(settings) as secrets:
-        write_context(plan, unpacked, context, render=render)
+        write_context(plan, unpacked, context, settings.ca_bundle, render=render)
         request = replace(request_of(plan, context, settings, secrets), target=target, output=output, fresh=fresh)
         try:
             build_image(engine, request, tell)

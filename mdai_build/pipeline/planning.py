@@ -153,6 +153,11 @@ def parent_labels(parent: ImageFacts) -> tuple[tuple[str, str], ...]:
     return (*digest, (PARENT_ID_LABEL, parent.id))
 
 
+def for_engine(engine: Engine, plan: BuildPlan, settings: Settings) -> BuildPlan:
+    """The plan as this engine builds it fastest; of a builder elsewhere it is not known what it can do."""
+    return plan.sparing_secrets() if settings.builder is None and engine.hashes_beside_secrets() else plan
+
+
 def emulation_warning(engine: Engine, settings: Settings) -> tuple[Problem, ...]:
     """What whoever builds on another kind of machine than the image is for should know. A builder may be elsewhere."""
     own = engine.platform()
@@ -193,12 +198,17 @@ def request_of(
     plan: BuildPlan, context: Path, settings: Settings, secrets: tuple[tuple[str, Path], ...]
 ) -> BuildRequest:
     """What a builder is asked for to build from the context of a plan."""
+    from mdai_build.context import WEIGHTS
     from mdai_build.engine import BuildRequest
 
+    contexts = (
+        ("mdai-wheels", settings.wheels),
+        ("mdai-weights", context / WEIGHTS if plan.weights_apart else None),
+    )
     return BuildRequest(
         context=context,
         secrets=secrets,
-        contexts=(("mdai-wheels", settings.wheels),) if settings.wheels else (),
+        contexts=tuple((name, folder) for name, folder in contexts if folder is not None),
         proxies=() if settings.secret_proxies else tuple(sorted(settings.proxies.items())),
         network=settings.build_network,
         builder=settings.builder,

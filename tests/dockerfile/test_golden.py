@@ -48,6 +48,9 @@ PLANS = {
     "sources-last": dataclasses.replace(
         BASE, requirements_text="./tool\ntorch==1.13.1\n", ahead_text="torch==1.13.1\nwheel\n", builds_from_source=True
     ),
+    "where-secrets-are-dear": dataclasses.replace(
+        BASE, weights=("weights.npz",), weights_apart=True, requirements_text="pillow\n", ca_bundle="secret"
+    ).sparing_secrets(),
     "rendered-to-a-folder": dataclasses.replace(BASE, ca_bundle="file", requirements_text="pillow\n"),
     "from-a-folder-of-wheels-by-pip": dataclasses.replace(
         BASE,

@@ -31,12 +31,17 @@ print(colorama.__version__, [f for f in sources if not os.path.exists(cached(f))
 
 
 @pytest.mark.parametrize(
-    "resolved, installed",
-    [("colorama==0.4.5\n", "0.4.5"), ("colorama==99\n", "0.4.6"), ("", "0.4.6")],
-    ids=["known before", "known wrongly", "not known"],
+    "resolved, version, installed",
+    [
+        ("colorama==0.4.5\n", "28.0", "0.4.5"),
+        ("colorama==99\n", "28.0", "0.4.6"),
+        ("", "28.0", "0.4.6"),
+        ("colorama==0.4.5\n", "26.1", "0.4.6"),
+    ],
+    ids=["known before", "known wrongly", "not known", "an engine to which a secret is dear is not told"],
 )
 def test_the_step_installs_what_the_preflight_found(
-    resolved: str, installed: str, engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
+    resolved: str, version: str, installed: str, engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
 ) -> None:
     """Proved by a lie: nothing but the preflight's finding would bring 0.4.5. One that is no good stops nothing."""
     folder = tmp_path / "model"
@@ -44,7 +49,7 @@ def test_the_step_installs_what_the_preflight_found(
     (folder / ".mdai" / "config.yaml").write_text("base_image: py310\n")
     (folder / ".mdai" / "requirements.txt").write_text(f"colorama<=0.4.6,!=9.{time.time_ns()}\n")
     settings = load_settings({"parent": "local", "build_network": "host", "cache_folder": cache_folder})
-    found = connect(settings.engine_folder)
+    found = replace(connect(settings.engine_folder), version=version)
     try:
         image = built(found, replace(check_for_build(folder, settings), resolved_text=resolved), settings)
         try:
