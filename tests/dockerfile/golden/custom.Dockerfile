@@ -8,6 +8,8 @@ RUN apt-get update
 FROM mdai-parent AS system
 USER 0:0
 SHELL ["/bin/sh", "-c"]
+# The C library waits 5 s for an answer of the name server, twice, and several downloads at once lose one now and then.
+ARG RES_OPTIONS="timeout:1 attempts:10"
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # A parent that has these folders for itself may keep others out, may be an image of ours, and may lack the folders that

@@ -2,6 +2,8 @@
 # A base image (`mdai-build base`): it was made from just what the stages up to the preinstalled packages would be made
 # from here, and stands for each of them.
 FROM registry.example/team/base:py38-cpu-0123456789ab AS mdai-base
+# The C library waits 5 s for an answer of the name server, twice, and several downloads at once lose one now and then.
+ARG RES_OPTIONS="timeout:1 attempts:10"
 ARG UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_BREAK_SYSTEM_PACKAGES=1
 ARG UV_HTTP_TIMEOUT=60 UV_HTTP_RETRIES=5 UV_INDEX_STRATEGY=unsafe-best-match
 FROM mdai-base AS system

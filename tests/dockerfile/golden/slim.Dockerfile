@@ -6,6 +6,8 @@ FROM debian:12-slim AS mdai-parent
 FROM mdai-parent AS system
 USER 0:0
 SHELL ["/bin/sh", "-c"]
+# The C library waits 5 s for an answer of the name server, twice, and several downloads at once lose one now and then.
+ARG RES_OPTIONS="timeout:1 attempts:10"
 # For the install steps alone: the file is mounted while they run. ARG, unlike ENV, stays out of the image's environment.
 ARG SSL_CERT_FILE=/run/mdai/ca-bundle.crt
 ARG REQUESTS_CA_BUNDLE=/run/mdai/ca-bundle.crt PIP_CERT=/run/mdai/ca-bundle.crt GIT_SSL_CAINFO=/run/mdai/ca-bundle.crt CURL_CA_BUNDLE=/run/mdai/ca-bundle.crt

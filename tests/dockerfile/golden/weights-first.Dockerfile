@@ -5,6 +5,8 @@ FROM gcr.io/deeplearning-platform-release/base-cpu AS mdai-parent
 # What the system must have.
 FROM mdai-parent AS system
 USER 0:0
+# The C library waits 5 s for an answer of the name server, twice, and several downloads at once lose one now and then.
+ARG RES_OPTIONS="timeout:1 attempts:10"
 # The model's user is numeric; it gets a name too, since some libraries look one up.
 RUN grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'mdai:x:1000:1000:mdai:/tmp/mdai:/bin/sh' >> /etc/passwd
 # The libraries that opencv-python loads; most parents have them.
