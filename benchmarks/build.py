@@ -172,7 +172,7 @@ class Bench:
         )
         steps = [line.split("\t", 1) for line in history.splitlines()]
         parent = self.engine.output("docker", "history", "--quiet", PARENT).splitlines()
-        theirs = ("for tool in micromamba", "_install.txt", "/pins/preinstalled", "_mdai/code/", "COPY . /src/lib/")
+        theirs = ("for tool in micromamba", "_install.txt", "/pins/preinstalled", "_mdai/code/", " . /src/lib/")
         own = steps[: len(steps) - len(parent)]
         return sum(float(size) for size, step in own if "sbom.py" in step or not any(word in step for word in theirs))
 
