@@ -44,7 +44,9 @@ from mdai_build.cli.options import (
     look_up_option,
     model_argument,
     parent_options,
+    print_file,
     print_json,
+    print_json_text,
     provenance_option,
     read_settings,
     report_option,
@@ -183,7 +185,10 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
         click.echo(f"wrote the build context; build it with: {' '.join(words)} {shlex.quote(str(output))}", err=True)
         return
     _, plan = plan_model(checked, settings, silent)
-    click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
+    if show_plan:
+        print_json_text(plan.as_json())
+    else:
+        print_file(render_dockerfile(plan).encode())
 
 
 @cli.command()

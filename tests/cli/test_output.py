@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.cli.options import print_json
+from mdai_build.cli.options import print_file, print_json
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/classification"
 
@@ -39,6 +39,17 @@ def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[
     assert json.loads(printed) == value
     assert not set(printed) - {"\n"} & set("\x1b\x9b\x7f\u202e\u2066\u200f\ufeff\u2028\udcff")
     assert "é 日本 😀" in printed
+
+
+def test_a_file_is_printed_to_the_byte_but_for_a_terminal(
+    capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"RUN echo '\x1b[2J\xff'\n"
+    print_file(content)
+    assert capsysbinary.readouterr().out == content
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_file(content)
+    assert capsysbinary.readouterr().out == "RUN echo '\ufffd'\n".encode()
 
 
 @pytest.mark.process  # the interpreter's own end decides
