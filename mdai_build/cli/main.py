@@ -103,6 +103,15 @@ class DefaultsToBuild(click.Group):
             raise
 
 
+class _Readable(logging.Formatter):
+    """Lines of which a terminal obeys nothing: an error's words may be those of a model or a sample."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from mdai_build.report.text import clean
+
+        return clean(super().format(record))
+
+
 @click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="mdai-build %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Show the commands that are run, with their output.")
@@ -116,9 +125,9 @@ def cli(verbose: bool) -> None:
     5 engine, parent or network not available, 6 the build failed, 7 the smoke test failed,
     130 interrupted, 1 a bug in mdai-build.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr, force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Readable("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
     # Of the libraries' own chatter nothing helps a user.
     for name in ("docker", "urllib3", "filelock", "PIL", "pydicom"):
         logging.getLogger(name).setLevel(logging.WARNING)
