@@ -206,3 +206,22 @@ def test_a_token_that_is_none_is_not_sent(engine: Callable[[str], Engine]) -> No
 
     assert found(engine, say) is None
     assert len(asked) == 2 and not any("Bearer" in request for request in asked)
+
+
+def test_a_token_is_asked_for_with_the_login_and_then_stands_in_its_place(engine: Callable[[str], Engine]) -> None:
+    asked = []
+
+    def say(request: str, connection: socket.socket) -> None:
+        asked.append(request)
+        host = request.partition("Host: ")[2].split()[0]
+        challenge = f'WWW-Authenticate: Bearer realm="http://{host}/token",service="s",scope="repository:x:pull"'
+        if "/token?" in request:
+            connection.sendall(answer(b'{"token": "T0ken"}'))
+        elif "Bearer T0ken" not in request:
+            connection.sendall(answer(b"", "401 X", challenge))
+        else:
+            connection.sendall(manifest() if "/manifests/" in request else answer(STATEMENT))
+
+    assert found(engine, say) == STATEMENT
+    assert "GET /token?service=s&scope=repository%3Ax%3Apull " in asked[1] and f"Basic {LOGIN}" in asked[1]
+    assert len(asked) == 4 and all(LOGIN not in request for request in asked[2:])
