@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 
 from mdai_build import __version__
-from mdai_build.bundle import UnpackedBundle
+from mdai_build.bundle import UnpackedBundle, UnpackedFile
 from mdai_build.config import AUTHOR_DOCKERFILE, ModelConfig, final_image, name_last_stage
 from mdai_build.errors import Location, Problem, RequirementsError, UsageError
 from mdai_build.matrix import Platform
@@ -149,7 +149,12 @@ class BuildPlan:
         return may_look and not self.builds_from_source and not self.wheels and self.python is not None
 
     def sparing_secrets(self) -> BuildPlan:
-        """The plan for a builder to which a secret is dear: CA certificates, which are none, come as a file."""
+        """The plan for a builder to which a secret is dear: CA certificates, which are none, come as a file.
+
+        An author's own Dockerfile may copy the whole context, and would put that file into a layer.
+        """
+        if self.author_dockerfile is not None:
+            return self
         ca_bundle: CaBundle = "file" if self.ca_bundle == "secret" else self.ca_bundle
         return dataclasses.replace(self, spares_secrets=True, ca_bundle=ca_bundle)
 
@@ -242,8 +247,8 @@ def make_plan(
         env=tuple(config.env.items()),
         author_dockerfile=author_dockerfile,
         workspace=parent.kind == "nvidia" and any(m.path.startswith("workspace/") for m in bundle.members),
-        weights=tuple(file.path for file in unpacked.files if file.size >= WEIGHTS_FROM_BYTES),
-        code=tuple(file.path for file in unpacked.files if file.size < WEIGHTS_FROM_BYTES),
+        weights=tuple(file.path for file in unpacked.files if _is_weights(file)),
+        code=tuple(file.path for file in unpacked.files if not _is_weights(file)),
         layers_merge=True,
         weights_first=False,
         requirements_text=requirements_text,
@@ -275,6 +280,11 @@ def content_digest(plan: BuildPlan, parents: Iterable[str]) -> str:
     made = dataclasses.replace(plan, base=None, base_server=None)
     content = json.dumps([dataclasses.asdict(made), resources_digest(), list(parents)])
     return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def _is_weights(file: UnpackedFile) -> bool:
+    # BuildKit obeys a file of that name at the top of the context that the weights are.
+    return file.size >= WEIGHTS_FROM_BYTES and file.path != ".dockerignore"
 
 
 def _check_hashes(requirements: Requirements) -> None:

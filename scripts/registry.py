@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,10 @@ def install(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def serving(programs: Path, data: Path, port: int = 0) -> Iterator[str]:
-    """A registry without a login while the block lasts; gives its `host:port`. Docker trusts plain HTTP on loopback.
+def serving(programs: Path, data: Path, port: int = 0, htpasswd: str = "") -> Iterator[str]:
+    """A registry while the block lasts; gives its `host:port`. Docker trusts plain HTTP on loopback.
+
+    It asks for a login where `htpasswd` has some, as lines of `name:bcrypt`.
 
     Raises:
         debian.Unavailable: it cannot be installed, or does not start.
@@ -55,6 +58,9 @@ def serving(programs: Path, data: Path, port: int = 0) -> Iterator[str]:
         "http": {"addr": address},
     }
     data.mkdir(parents=True, exist_ok=True)
+    if htpasswd:
+        (data / "htpasswd").write_text(htpasswd)
+        settings["auth"] = {"htpasswd": {"realm": "private", "path": str(data / "htpasswd")}}
     configuration.write_text(json.dumps(settings))
     log = data / "registry.log"
     with log.open("w") as output:
@@ -79,6 +85,10 @@ def serving(programs: Path, data: Path, port: int = 0) -> Iterator[str]:
 
 def answers(address: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with contextlib.suppress(OSError), opener.open(f"http://{address}/v2/", timeout=2) as answer:
-        return bool(answer.status == 200)
-    return False
+    try:
+        with opener.open(f"http://{address}/v2/", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except OSError:
+        return False

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mdai_build.cli.completing import images
-from mdai_build.cli.options import json_option, print_json, read_settings
+from mdai_build.cli.options import json_option, print_file, print_json, read_settings
 
 
 @click.command("inspect")
@@ -34,7 +34,7 @@ def inspect_command(
 
     settings = read_settings(options)
     if sbom:
-        click.echo(sbom_of_image(image, settings), nl=False)
+        print_file(sbom_of_image(image, settings))
         return
     found = inspect_image(image, settings, provenance, key)
     if as_json:

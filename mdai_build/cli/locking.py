@@ -40,6 +40,7 @@ def lock_command(
     from mdai_build.cli.progress import Progress
     from mdai_build.pipeline.lock import LockOptions, check_lock, lock_model
     from mdai_build.report.terminal import print_problems
+    from mdai_build.report.text import clean_line
 
     if only_check and upgrade:
         raise click.UsageError("--check writes nothing, so that --upgrade has no place beside it")
@@ -50,7 +51,7 @@ def lock_command(
             document: LockCheckDocument = {"format": 1, "exit_code": 0, "file": place, "up_to_date": True}
             print_json(document)
         else:
-            click.echo(f"{place} is up to date")
+            click.echo(f"{clean_line(place)} is up to date")
         return
     with Progress() as progress:
         lock = lock_model(model, settings, LockOptions(output, upgrade), progress)
@@ -59,8 +60,8 @@ def lock_command(
         print_json(lock.as_json())
         return
     state = "written" if lock.changed else "as it was"
-    click.echo(f"{lock.file}: {lock.packages} packages, {state}")
+    click.echo(f"{clean_line(str(lock.file))}: {lock.packages} packages, {state}")
     for line in lock.unhashed:
-        click.echo(f"  no hash, since it is built in the image: {line}")
+        click.echo(f"  no hash, since it is built in the image: {clean_line(line)}")
     if not lock.in_bundle:
-        click.echo(f"it belongs at {lock.belongs_at} in the bundle; a build heeds it there alone")
+        click.echo(f"it belongs at {clean_line(lock.belongs_at)} in the bundle; a build heeds it there alone")

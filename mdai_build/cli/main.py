@@ -44,7 +44,9 @@ from mdai_build.cli.options import (
     look_up_option,
     model_argument,
     parent_options,
+    print_file,
     print_json,
+    print_json_text,
     provenance_option,
     read_settings,
     report_option,
@@ -101,6 +103,15 @@ class DefaultsToBuild(click.Group):
             raise
 
 
+class _Readable(logging.Formatter):
+    """Lines of which a terminal obeys nothing: an error's words may be those of a model or a sample."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from mdai_build.report.text import clean
+
+        return clean(super().format(record))
+
+
 @click.group(cls=DefaultsToBuild, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", message="mdai-build %(version)s")
 @click.option("-v", "--verbose", is_flag=True, help="Show the commands that are run, with their output.")
@@ -114,9 +125,9 @@ def cli(verbose: bool) -> None:
     5 engine, parent or network not available, 6 the build failed, 7 the smoke test failed,
     130 interrupted, 1 a bug in mdai-build.
     """
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr, force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Readable("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
     # Of the libraries' own chatter nothing helps a user.
     for name in ("docker", "urllib3", "filelock", "PIL", "pydicom"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -183,7 +194,10 @@ def render(model: Path, output: Path | None, show_plan: bool, **options: Any) ->
         click.echo(f"wrote the build context; build it with: {' '.join(words)} {shlex.quote(str(output))}", err=True)
         return
     _, plan = plan_model(checked, settings, silent)
-    click.echo(plan.as_json() if show_plan else render_dockerfile(plan), nl=show_plan)
+    if show_plan:
+        print_json_text(plan.as_json())
+    else:
+        print_file(render_dockerfile(plan).encode())
 
 
 @cli.command()

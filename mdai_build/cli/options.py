@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,8 +164,19 @@ def print_json(value: Mapping[str, Any]) -> None:
     """A result for machines, on standard output. A terminal that shows it obeys nothing of it: what JSON itself leaves
     as it is, and is no text, stands there as an escape of JSON's.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    print_json_text(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_json_text(text: str) -> None:
+    """The same for what is JSON already."""
     click.echo(_UNSHOWN.sub(lambda found: json.dumps(found[0])[1:-1], text))
+
+
+def print_file(content: bytes) -> None:
+    """A file as the result, on standard output: to the byte, but for a terminal, which obeys nothing of it."""
+    from mdai_build.report.text import clean
+
+    click.echo(clean(content.decode(errors="replace")) if sys.stdout.isatty() else content, nl=False)
 
 
 # Controls, what turns the direction of text around or hides in it, and halves of characters, which no output takes.

@@ -155,7 +155,7 @@ class Progress:
 
     def _lines_of(self, step: StepNow, now: float, width: int) -> list[tuple[str, str]]:
         lines = [(f"  {now - step.begun:6.1f} s  {_in_words(self._clean_line(step.name))}", "")]
-        detail = self._detail(step)
+        detail = self._clean_line(self._detail(step))
         if detail:
             lines.append((f"            {detail}", "dim"))
         return lines
@@ -177,7 +177,7 @@ class Progress:
             count = packages.downloaded + packages.seen
             of = f" of {packages.total}" if packages.total else ""
             return f"{count}{of} packages; {'fetching' if not packages.seen else 'now'} {', '.join(named[-3:])}"
-        return self._clean_line(step.line)
+        return step.line
 
 
 def _in_words(step: str) -> str:

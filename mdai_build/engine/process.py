@@ -7,6 +7,7 @@ one ends it in the same thread, as both functions here do.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
@@ -89,6 +90,9 @@ def started(
         errors="replace",
         start_new_session=True,
     )
+    if isinstance(process.stdout, io.TextIOWrapper):
+        # A carriage return ends no line: what a bundle's code prints behind one would pass for the command's own.
+        process.stdout.reconfigure(newline="\n")
     _running.add(process)
     try:
         yield process

@@ -77,7 +77,7 @@ class Progress:
                 self.logs.setdefault(vertex, []).append(text)
         elif printed := _LOG.match(text):
             lines = self.logs.setdefault(vertex, [])
-            lines.append(printed.group(2))
+            lines += printed.group(2).rstrip("\r").split("\r")
             del lines[:-_KEPT_LINES]
         return None
 

@@ -106,7 +106,7 @@ class StepReader:
         if moved := _SENT.match(text):
             return replace(step, line=moved[1], done_bytes=_bytes(moved[2], moved[3]))
         if printed := _LOG.match(text):
-            said = printed[1].rstrip()
+            said = printed[1].rstrip().rpartition("\r")[2]
             return replace(step, line=said or step.line, packages=packages_after(step.packages, said))
         return step
 

@@ -44,28 +44,24 @@ def unfinished_images(
         UnavailableError: `place` cannot be written, or the engine does not answer.
     """
     own = _Note(engine.host, label, tuple(values), without)
-    lock = place / "lock"
-    try:
-        with locked(lock):
-            _remove_abandoned(engine, place, own)
-            path, handle = _write(place, own)
-    except OSError as error:
-        raise UnavailableError(
-            Problem(
-                code="engine.no-notes",
-                what=f"the cache cannot be written: {error.strerror or error}",
-                where=Location(str(error.filename or place)),
-                next_step="free some disk, or choose another place with the setting cache_folder",
-            )
-        ) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            # Until a note is locked nobody looks at notes. One of a run that is killed before is not whole.
+            with locked(place / "lock"):
+                _remove_abandoned(engine, place, own)
+                with uninterrupted():
+                    path, handle = _write(place, own)
+                    stack.callback(_end, engine, place, own, path, handle)
+        except OSError as error:
+            raise UnavailableError(
+                Problem(
+                    code="engine.no-notes",
+                    what=f"the cache cannot be written: {error.strerror or error}",
+                    where=Location(str(error.filename or place)),
+                    next_step="free some disk, or choose another place with the setting cache_folder",
+                )
+            ) from error
         yield
-    finally:
-        # An engine that is gone was told of already; the note stays for the next run.
-        with uninterrupted(), contextlib.suppress(OSError, MdaiBuildError), locked(lock):
-            _remove(engine, own, _held(place, but=path))
-            path.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def remove_unfinished(engine: Engine, place: Path) -> None:
@@ -91,6 +87,16 @@ def _write(place: Path, note: _Note) -> tuple[Path, int]:
         os.close(handle)
         raise
     return Path(name), handle
+
+
+def _end(engine: Engine, place: Path, own: _Note, path: Path, handle: int) -> None:
+    """Removes what has no tag, and the note."""
+    with uninterrupted():
+        # An engine that is gone was told of already; the note stays for the next run.
+        with contextlib.suppress(OSError, MdaiBuildError), locked(place / "lock"):
+            _remove(engine, own, _held(place, but=path))
+            path.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _remove_abandoned(engine: Engine, place: Path, own: _Note | None) -> None:

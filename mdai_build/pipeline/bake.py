@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from mdai_build.engine import BuildRequest, BuildResult, Engine
     from mdai_build.smoke import Check
 
+PRINTED = "printed"
+"""The folder of the contexts that a printed bake file names: a build may lay out its own for what the engine can."""
 _CHECKS_AT_ONCE = 4
 """Checks and unpacking mostly wait: for package indexes, for the disk."""
 _LOOK_SECONDS = 0.3
@@ -147,7 +149,8 @@ def bake_file_of(paths: Iterable[Path], settings: Settings, options: BakeOptions
         if model.planned is not None and model.checked is not None:
             model.prepared = Prepared(model.checked, *model.planned, model.tag, digest="")
     given = tuple((name, file) for name, file in secrets if file is not None)
-    with _contexts([model for model in models if model.prepared], settings, options, given, tell) as requests:
+    prepared = [model for model in models if model.prepared]
+    with _contexts(prepared, settings, options, given, tell, PRINTED) as requests:
         text = bake_file({name: replace(request, labels=()) for name, request in requests.items()})
     refused = tuple(model.told() for model in models if model.failure is not None)
     return text, BakeReport(refused, time.monotonic() - begun)
@@ -273,8 +276,12 @@ def _contexts(
     options: BakeOptions,
     secrets: tuple[tuple[str, Path], ...],
     tell: Tell,
+    place: str = CONTEXTS,
 ) -> Iterator[dict[str, BuildRequest]]:
-    """The build contexts of all models that have none that cannot be written, held for as long as the block lasts."""
+    """The build contexts of all models that have none that cannot be written, held for as long as the block lasts.
+
+    `place` is the folder of the cache that they are in.
+    """
     from mdai_build.context import context_folder, write_context
 
     requests: dict[str, BuildRequest] = {}
@@ -285,7 +292,7 @@ def _contexts(
                 assert model.prepared and model.checked
                 folder = held.enter_context(
                     context_folder(
-                        settings.cache_folder / CONTEXTS,
+                        settings.cache_folder / place,
                         model.checked.bundle,
                         lambda: tell("waiting for another build of one of these bundles"),
                     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["removed", "would remove", "nothing", "in use", "kept", "not reached"]
 
-_CONTEXTS = ("contexts", "wheels-folder", "lock")
+_CONTEXTS = ("contexts", "printed", "wheels-folder", "lock")
 _DAY = 24 * 3600
 _IMAGE_SECONDS = 3600
 """A younger image without a tag may be one that is tested just now."""

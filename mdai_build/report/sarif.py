@@ -92,5 +92,5 @@ def _artifact(file: Path) -> dict[str, str]:
     """A file by an address relative to the working folder, where it is below it."""
     absolute = file.resolve()
     if absolute.is_relative_to(Path.cwd()):
-        return {"uri": quote(absolute.relative_to(Path.cwd()).as_posix()), "uriBaseId": _ROOT}
+        return {"uri": quote(bytes(absolute.relative_to(Path.cwd()))), "uriBaseId": _ROOT}
     return {"uri": absolute.as_uri()}

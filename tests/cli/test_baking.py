@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from mdai_build.cli.main import cli
 from mdai_build.errors import UsageError
+from mdai_build.pipeline.bake import PRINTED
+from mdai_build.pipeline.build import CONTEXTS
 
 GOOD = "class MDAIModel:\n    def __init__(self):\n        pass\n\n    def predict(self, data):\n        return []\n"
 
@@ -36,6 +38,12 @@ def test_print_gives_the_bake_file_of_the_good_and_tells_the_others(tmp_path: Pa
     lungs = targets["1-lungs"]
     assert lungs["cache-from"] == ["type=registry,ref=host:5000/cache:lungs"]
     assert "mdai_deploy.py" in [path.name for path in Path(lungs["context"]).rglob("*")]
+
+
+def test_what_was_printed_has_contexts_that_no_build_changes(tmp_path: Path) -> None:
+    done = bake(tmp_path / "cache", model(tmp_path / "lungs"), "--print")
+    context = Path(json.loads(done.stdout)["target"]["1-lungs"]["context"])
+    assert context.parent == tmp_path / "cache" / PRINTED != tmp_path / "cache" / CONTEXTS
 
 
 @pytest.mark.parametrize("names", [("x/lungs", "y/lungs"), ("lungs", "lungs")])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from mdai_build.cli.options import print_json
+from mdai_build.cli.main import cli
+from mdai_build.cli.options import print_file, print_json
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/classification"
 
@@ -39,6 +41,23 @@ def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[
     assert json.loads(printed) == value
     assert not set(printed) - {"\n"} & set("\x1b\x9b\x7f\u202e\u2066\u200f\ufeff\u2028\udcff")
     assert "é 日本 😀" in printed
+
+
+def test_a_file_is_printed_to_the_byte_but_for_a_terminal(
+    capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"RUN echo '\x1b[2J\xff'\n"
+    print_file(content)
+    assert capsysbinary.readouterr().out == content
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_file(content)
+    assert capsysbinary.readouterr().out == "RUN echo '\ufffd'\n".encode()
+
+
+def test_a_terminal_obeys_nothing_of_a_logged_line(capsys: pytest.CaptureFixture[str]) -> None:
+    cli(["-v", "schema"], standalone_mode=False)
+    logging.getLogger("mdai_build.report.pictures").info("%s was not drawn", "\x1b]0;x\x07name\x1b[2J\u202e")
+    assert capsys.readouterr().err == "name\\u202e was not drawn\n"
 
 
 @pytest.mark.process  # the interpreter's own end decides

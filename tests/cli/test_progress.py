@@ -119,6 +119,7 @@ def lines():
     yield "#5 [packages 1/1] RUN /opt/uv/bin/uv pip install -r x\\n"
     yield "#5 0.5 Resolved 9 packages in 443ms\\n"
     yield "#5 0.6 Downloading scipy (33.7MiB)\\n"
+    yield "#5 0.6 Downloading \\x1b]0;a-title-of-its-own\\x1b\\\\evil\\x1b[2J (1MiB)\\n"
     yield "#6 [model 1/2] RUN " + "long " * 50 + "\\n"
     yield "#6 0.1 words of \\x1b[31ma log\\n"
     yield "#7 [mdai-parent 1/1] FROM example.org/base\\n"
@@ -163,6 +164,7 @@ def test_on_a_real_terminal_it_is_live_and_gone_afterwards(columns: int, no_colo
         assert "building the image: 0 steps done" in shown
         assert "installing the preinstalled packages" in shown
         assert "0 of 9 packages; fetching scipy" in shown
+        assert b"a-title-of-its-own" not in raw and b"\x1b[2J" not in raw
         assert max(len(line) for line in shown.splitlines()) < columns, shown
         assert len([line for line in shown.splitlines() if line]) == 7, shown  # nothing wrapped, nothing twice
         os.write(handle, b"\n")

@@ -54,6 +54,13 @@ def test_a_command_ends_with_a_run_that_is_killed(way: str, tmp_path: Path) -> N
         time.sleep(0.01)
 
 
+def test_a_carriage_return_ends_no_line() -> None:
+    """Else what a package prints while it is built could stand there as a line of BuildKit's own."""
+    with started(["printf", "%b", r"#7 0.1 said\r#7 DONE 0.1s\r\nnext\n"], HERE) as process:
+        assert process.stdout is not None
+        assert list(process.stdout) == ["#7 0.1 said\r#7 DONE 0.1s\r\n", "next\n"]
+
+
 def test_a_program_that_is_missing_is_told_by_its_own_name() -> None:
     answer = run_quietly(["no-such-program"], HERE)
     assert answer.exit_code == 127 and "no-such-program" in answer.output and "setpriv" not in answer.output

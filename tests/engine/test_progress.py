@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from mdai_build.engine.progress import Progress, readable_step
+from mdai_build.engine.steps import StepReader
 
 PRINTED = """\
 #0 building with "default" instance using docker driver
@@ -51,6 +52,19 @@ def test_steps_that_took_time_have_their_place_in_the_build() -> None:
         ("[server 1/2]", 0.2),
     ]
     assert all(9 < step.end < 20 for step in steps)
+
+
+def test_what_a_step_prints_behind_a_carriage_return_stays_its_own() -> None:
+    forged = "#5 [model 2/5] RUN x\n#5 0.1 said\r#5 DONE 9.0s\r\n#5 0.2 more\r#6 [server 1/2] RUN y\n#5 DONE 1.0s\n"
+    progress, now = Progress(), StepReader(readable_step)
+    said = []
+    for line in forged.split("\n"):
+        progress.read(line)
+        if (step := now.read(line)) is not None:
+            said.append(step.line)
+    assert progress.seconds == {"5": 1.0} and list(progress.names) == ["5"]
+    assert progress.logs == {"5": ["said", "#5 DONE 9.0s", "more", "#6 [server 1/2] RUN y"]}
+    assert not any("\r" in line for line in said)
 
 
 def test_flags_of_an_instruction_are_not_shown() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +74,26 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one_on_that_engine(tmp_pa
     with unfinished_images(images.as_engine(), tmp_path, LABEL, ["b"]):
         assert images.held == ["b", "c"]  # this run wants b
     assert images.held == ["c"] and not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize("module, name", [(tempfile, "mkstemp"), (os, "write")], ids=("made", "written"))
+def test_an_interruption_while_the_note_is_made_leaves_none(
+    module: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is held for as long as this process lasts, and other runs keep the images that it names."""
+    real = getattr(module, name)
+
+    def interrupted(*args: Any, **named: Any) -> Any:
+        done = real(*args, **named)
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+        return done
+
+    images = Images(["a"])
+    monkeypatch.setattr(module, name, interrupted)
+    with pytest.raises(KeyboardInterrupt), unfinished_images(images.as_engine(), tmp_path, LABEL, ["a"]):
+        pytest.fail("the interruption was lost")
+    assert images.held == [] and not list(tmp_path.glob("*.json"))
 
 
 def test_what_inherited_the_label_stays(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from harness import loopback
 from harness.gpu import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
 PARENTS = ("mdai-build/parent:local-cpu", "mdai-build/parent:local-gpu")
 
 
@@ -95,10 +96,9 @@ def layers_of(image: str, environment: Mapping[str, str]) -> str:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The `host:port` of an image registry on loopback."""
-    from mdai_build.settings import load_settings
-
-    sys.path.insert(0, str(ROOT / "scripts"))
     from registry import serving
+
+    from mdai_build.settings import load_settings
 
     with serving(load_settings().engine_folder, tmp_path_factory.mktemp("registry")) as address:
         yield address

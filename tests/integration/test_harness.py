@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from pathlib import Path
 
 import docker
@@ -11,7 +12,7 @@ import pytest
 from harness.case import Case, Expect, FoundCase, find_cases
 from harness.packing import fingerprint, make_model
 from harness.runner import TRACEBACK, Run, mistakes
-from harness.secrets import in_cache_mounts
+from harness.secrets import in_builder, in_cache_mounts
 from pydantic import ValidationError
 
 from mdai_build.engine import connect
@@ -80,6 +81,18 @@ def test_every_example_is_a_case() -> None:
     assert {
         found.id.removeprefix("examples/") for found in find_cases() if found.id.startswith("examples/")
     } == examples
+
+
+def test_a_secret_in_a_builder_s_records_is_found(engine: docker.DockerClient, tmp_path: Path) -> None:
+    """As of a step that names it, or a build argument."""
+    word = f"planted-{time.time_ns()}"
+    (tmp_path / "Dockerfile").write_text(f"FROM mdai-build/parent:local-cpu\nRUN true {word}\n")
+    found = connect(load_settings().engine_folder)
+    with contextlib.closing(found.client):
+        words = ("docker", "buildx", "build", "--output=type=cacheonly", str(tmp_path))
+        subprocess.run(words, env=dict(found.environment.values), check=True, capture_output=True)
+    assert in_builder(engine, [word.encode()]) != []
+    assert in_builder(engine, [f"other-{word}".encode()]) == []
 
 
 def test_a_secret_in_a_cache_mount_is_found(engine: docker.DockerClient, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_texts_arrive_as_they_were_written_and_are_nothing_else(
         (model / name).parent.mkdir(parents=True, exist_ok=True)
         (model / name).write_text(f"content of {name}", encoding="utf-8")
     (model / "large$(id) #.bin").write_bytes(b"w" * 2**20)
+    (model / ".dockerignore").write_bytes(b"*\n" * 2**19)  # as large as weights, which are a context of their own
     run = build(model, tag, tmp_path / "run", cache_folder)
     try:
         assert run.exit_code == 0, run

@@ -1,28 +1,34 @@
-"""Private indexes, certificates, proxies, git with a password, no network at all: on loopback, and where secrets go."""
+"""Private indexes, certificates, proxies, git and a registry with a password, no network at all: on loopback, and where
+secrets go."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
 import re
 import shlex
+import shutil
 import ssl
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import docker
 import docker.errors
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, PublicFormat
 from harness.loopback import git_server
 from harness.packing import write_wheel
 from harness.private import Account, private_files, private_git, private_proxy
 from harness.runner import Run, run_command
-from harness.secrets import in_bytes, in_cache_mounts, in_folder, in_image, shapes
+from harness.secrets import in_builder, in_bytes, in_cache_mounts, in_folder, in_image, shapes
 
 from mdai_build.engine import connect
 from mdai_build.settings import load_settings
@@ -66,6 +72,11 @@ PyMODINIT_FUNC PyInit_{name}(void) {{ return PyModule_Create(&module); }}
 INDEX = Account("robot", "index/secret:7Qz@3%")
 GIT = Account("committer", "git-secret-Xk29fQ")
 PROXY = Account("passer", "proxy-secret-Jd63kP")
+EXTRA = Account("second", "extra-secret-Wm81tB")
+REGISTRY = Account("pusher", "registry-secret-Rq47Lw")
+REGISTRY_HASH = "$2b$04$oU4Hr8uILL3c1ZSNWzu/L.1.peeXfy1gehE6Cq/zrGqoa6oK2J8Um"
+"""bcrypt of its password."""
+KEY = Account("signer", "key-secret-Vn52hC")
 
 
 @pytest.fixture(scope="module")
@@ -161,17 +172,25 @@ def build(model: Path, place: Path, cache: Path, environment: dict[str, str], *w
 
 
 def assert_nowhere(
-    engine: docker.DockerClient, image: str, run: Run, cache: Path, place: Path, accounts: list[Account]
+    engine: docker.DockerClient,
+    image: str,
+    run: Run,
+    cache: Path,
+    place: Path,
+    accounts: list[Account],
+    others: tuple[bytes, ...] = (),
 ) -> None:
     """No secret, nor a file that would carry one, is in the image, in what was printed, on disk or in a cache mount."""
-    secrets = tuple(shape for account in accounts for shape in shapes(account.user, account.password))
+    secrets = (*others, *(shape for account in accounts for shape in shapes(account.user, account.password)))
     found, paths = in_image(engine, image, secrets)
     assert found == []
     assert paths and not {path for path in paths if path.endswith((".netrc", "ca-bundle.crt", "mdai/proxies"))}
     assert not in_bytes(str(run).encode(), secrets)
     assert in_folder(cache, secrets) == []
     assert in_folder(place / "tmp", secrets) == []
-    assert len(list((place / "told").iterdir())) == 2 and in_folder(place / "told", secrets) == []
+    assert {"report.html", "junit.xml"} <= {file.name for file in (place / "told").iterdir()}
+    assert in_folder(place / "told", secrets) == []
+    assert in_builder(engine, secrets) == []
     dockerfiles = [file.read_text() for file in cache.glob("contexts/*/Dockerfile")]
     mounts = {name for text in dockerfiles for name in re.findall(r"--mount=type=cache,id=([\w.-]+)", text)}
     assert mounts
@@ -273,6 +292,114 @@ def test_a_proxy_that_asks_for_a_password(
         assert any("python-3.8" in path for path in conda.answered)
     tag = "mdai-build-test/proxied:latest"
     assert_nowhere(engine, tag, run, own_cache, tmp_path, [INDEX, PROXY])
+
+
+def signing_key(public: Path) -> tuple[str, tuple[bytes, ...]]:
+    """A private key as text, and what of it would betray it. Its public half is written."""
+    key = Ed25519PrivateKey.generate()
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    encryption = BestAvailableEncryption(KEY.password.encode())
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
+    return text, tuple(line.encode() for line in text.splitlines() if len(line) > 40)
+
+
+@pytest.fixture
+def private_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The `host:port` of a registry with a login, and where its files are."""
+    from registry import serving
+
+    data = tmp_path_factory.mktemp("private-registry")
+    with serving(load_settings().engine_folder, data, htpasswd=f"{REGISTRY.user}:{REGISTRY_HASH}\n") as address:
+        yield address, data
+
+
+def logged_in(place: Path, address: str) -> dict[str, str]:
+    """What leads to the same engine with a login for that registry, as `docker login` leaves it."""
+    found = connect(load_settings().engine_folder)
+    found.client.close()
+    folder = place / "docker"
+    if known := found.environment.values.get("DOCKER_CONFIG"):
+        shutil.copytree(known, folder, symlinks=True)
+    folder.mkdir(exist_ok=True)
+    login = base64.b64encode(f"{REGISTRY.user}:{REGISTRY.password}".encode()).decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {address: {"auth": login}}}))
+    return {"DOCKER_HOST": found.host, "PATH": found.environment.values["PATH"], "DOCKER_CONFIG": str(folder)}
+
+
+def test_no_secret_is_in_anything_that_is_written(
+    engine: docker.DockerClient,
+    packages: Path,
+    own_cache: Path,
+    private_registry: tuple[str, Path],
+    tmp_path: Path,
+) -> None:
+    """A login in an index's address, one in a netrc file, of a proxy and of a registry; a signing key and its password.
+
+    In no layer, history, record of the builder, cache, log, page, JUnit, SARIF, JSON, statement, bill of materials,
+    plan, Dockerfile or bake file.
+    """
+    address, data = private_registry
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    write_wheel(extra / "mdai_extra_probe-1.0-py3-none-any.whl", "mdai_extra_probe", "ORIGIN = 'extra'\n")
+    model = make_model(
+        tmp_path / "private",
+        "mdai-private-probe\nmdai-extra-probe\n",
+        "import mdai_extra_probe, mdai_private_probe",
+    )
+    netrc = tmp_path / "logins"
+    netrc.write_text(f"machine extra.test login {EXTRA.user} password {EXTRA.password}\n")
+    key, lines = signing_key(tmp_path / "key.pub")
+    tag = f"{address}/models/private:1.0"
+    with (
+        private_files(packages, INDEX) as index,
+        private_files(extra, EXTRA) as second,
+        private_proxy(PROXY) as proxy,
+    ):
+        settings = {
+            **logged_in(tmp_path, address),
+            "MDAI_BUILD_CACHE_FOLDER": str(own_cache),
+            "MDAI_BUILD_PARENT": PARENT,
+            "MDAI_BUILD_CONDA_CHANNELS": CHANNEL,
+            "MDAI_BUILD_INDEX_URL": index.url_with(INDEX).replace("127.0.0.1", "index.test") + "/simple",
+            "MDAI_BUILD_EXTRA_INDEX_URLS": f"http://extra.test:{second.port}/simple",
+            "MDAI_BUILD_NETRC": str(netrc),
+            "MDAI_BUILD_SIGNING_KEY": key,
+            "MDAI_BUILD_SIGNING_KEY_PASSWORD": KEY.password,
+            "http_proxy": proxy.url_with(PROXY),
+            "https_proxy": proxy.url_with(PROXY),
+        }
+        told = tmp_path / "told"
+        words = ("--tag", tag, "--push", "--provenance", str(told / "statement.json"))
+        try:
+            run = build(model, tmp_path, own_cache, settings, "--network", "host", *words)
+            assert run.exit_code == 0, str(run)
+            assert any("extra.test" in path for path in proxy.answered)
+            assert any("mdai_private_probe" in path for path in index.answered)
+            for number, more in enumerate(
+                (
+                    ("check", str(model), "--json", "--sarif", str(told / "check.sarif")),
+                    ("render", str(model), "--output", str(told / "rendered")),
+                    ("render", str(model), "--plan"),
+                    ("bake", str(model), "--print"),
+                    ("inspect", tag, "--json", "--key", str(tmp_path / "key.pub")),
+                    ("inspect", tag, "--sbom"),
+                )
+            ):
+                (tmp_path / f"more-{number}").mkdir()
+                done = run_command(("-v", *more), tmp_path / f"more-{number}", settings, timeout=120)
+                assert done.exit_code == 0 and len(done.stdout + done.stderr) > 100, str(done)
+                (told / f"{number}.txt").write_text(str(done))
+            everything = [INDEX, EXTRA, PROXY, REGISTRY, KEY]
+            assert_nowhere(engine, tag, run, own_cache, tmp_path, everything, lines)
+            manifests = [file for file in data.rglob("data") if b"application/vnd.dsse.envelope" in file.read_bytes()]
+            assert manifests, "no statement is beside the image"
+            registry_secrets = (*lines, *(shape for account in everything for shape in shapes(*astuple(account))))
+            assert in_folder(data / "docker", registry_secrets) == []
+        finally:
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                for reference in engine.images.get(tag).attrs["RepoTags"]:
+                    engine.images.remove(reference, force=True)
 
 
 def test_the_folder_that_wheels_fills(own_cache: Path, tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ def test_a_wheel_that_no_line_names_changes_nothing_that_is_installed(tmp_path: 
     assert {path for path in before if changed[path] != before[path]} == {f"_mdai/requirements/.mdai/{NAMED}"}
 
 
+def test_a_large_file_that_a_builder_would_obey_is_no_weights(tmp_path: Path) -> None:
+    model = bundle(tmp_path / "m", "")
+    for name in (".dockerignore", "sub/.dockerignore", "net.bin"):
+        (model / name).parent.mkdir(exist_ok=True)
+        (model / name).write_bytes(b"*\n" * 2**19)
+    found = plan(model, settings_for(tmp_path))
+    assert sorted(found.weights) == ["net.bin", "sub/.dockerignore"] and ".dockerignore" in found.code
+
+
 def test_each_change_of_a_preinstalled_package_is_shown(tmp_path: Path) -> None:
     model = bundle(tmp_path / "m", "pillow\nnumpy==1.19.2\npydicom>=2\n")
     checked = check_model(model, settings_for(tmp_path))

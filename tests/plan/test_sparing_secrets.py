@@ -26,6 +26,13 @@ def test_what_is_a_secret_stays_one_and_what_was_resolved_comes_with_it(secret: 
     assert plan.takes_resolved
 
 
+def test_an_author_who_copies_the_whole_context_gets_no_certificates_into_a_layer() -> None:
+    parent = dataclasses.replace(PLAN.parent, kind="custom")
+    text = "FROM debian:12 AS mdai-parent\nCOPY . /everything\n"
+    plan = dataclasses.replace(PLAN, parent=parent, python=None, author_dockerfile=text).sparing_secrets()
+    assert plan.ca_bundle == "secret" and "_mdai/ca-bundle.crt" not in render_dockerfile(plan)
+
+
 def test_without_certificates_there_is_no_file_of_them() -> None:
     assert build_plan().sparing_secrets().ca_bundle == "none"
 

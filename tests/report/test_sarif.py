@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ def run(model: Path, *words: str) -> tuple[int, dict[str, Any]]:
 def test_a_good_model_has_no_results(model: Path) -> None:
     code, found = run(model)
     assert code == 0 and found["results"] == []
+
+
+def test_a_model_whose_name_is_not_utf8(model: Path) -> None:
+    strange = Path(os.fsdecode(b"m\xff"))
+    model.rename(strange)
+    (strange / ".mdai/config.yaml").write_text("base_image: py3x\n")
+    code, found = run(strange)
+    assert code == 3
+    place = found["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place["uri"] == "m%FF/.mdai/config.yaml"
 
 
 def test_what_is_wrong_is_at_its_line_with_its_rule(model: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
+import os
 import tarfile
 import tempfile
 import urllib.parse
@@ -30,6 +32,21 @@ def in_folder(folder: Path, secrets: Iterable[bytes]) -> list[str]:
     """The files at or below a folder that hold a secret."""
     wanted = tuple(secrets)
     return [str(file) for file in folder.rglob("*") if file.is_file() and in_bytes(file.read_bytes(), wanted)]
+
+
+def in_builder(client: docker.DockerClient, secrets: Iterable[bytes]) -> list[str]:
+    """The records that the engine's BuildKit keeps of builds, steps and caches and that hold a secret."""
+    wanted, found = tuple(secrets), []
+    records = Path(client.info()["DockerRootDir"], "buildkit")
+    assert (records / "history.db").is_file() and (records / "metadata_v2.db").is_file(), "the engine is not here"
+    for place, folders, names in os.walk(records):
+        if "executor" in folders:
+            folders.remove("executor")  # file systems of steps that run just now
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # other builds go on
+                if in_bytes(Path(place, name).read_bytes(), wanted):
+                    found.append(str(Path(place, name)))
+    return found
 
 
 def in_image(client: docker.DockerClient, image: str, secrets: Iterable[bytes]) -> tuple[list[str], set[str]]:
