@@ -15,6 +15,7 @@ from mdai_build.config.model import (
     CUDA_VERSIONS,
     DEFAULT_CLARA,
     DEVICE_TYPES,
+    OWN_PARENTS,
     ModelConfig,
     ParsedConfig,
 )
@@ -160,8 +161,9 @@ class _Meaning:
         if device == "cpu":
             self._no_effect("cuda_version", value, "device_type is cpu", "write `device_type: gpu`")
             return None
-        if base_image in ("custom", "nvidia"):
+        if base_image in OWN_PARENTS:
             self._no_effect("cuda_version", value, f"base_image is {base_image}", None)
+            return None
         version = _cuda_number(value)
         if version in CUDA_VERSIONS:
             return version

@@ -248,6 +248,15 @@ def test_a_cuda_version_for_a_cpu_is_a_warning(version: str) -> None:
     assert "device_type: gpu" in (parsed.warnings[0].next_step or "")
 
 
+@pytest.mark.parametrize("base_image", ["custom", "nvidia\nclara_version: 4.1.0"])
+@pytest.mark.parametrize("version", ["11.0", "12.6", "nonsense"])
+def test_a_cuda_version_for_a_parent_that_brings_its_own_is_a_warning_alone(base_image: str, version: str) -> None:
+    parsed = parse_config(f"base_image: {base_image}\ndevice_type: gpu\ncuda_version: {version}")
+    assert parsed.config.cuda_version is None
+    assert codes(parsed.warnings) == ["no-effect"]
+    assert parse_config(f"base_image: {base_image}\ndevice_type: gpu").config.cuda_version is None
+
+
 def test_clara() -> None:
     assert parse_config("base_image: nvidia\nclara_version: 4.1.0").config.clara_version == "4.1.0"
     parsed = parse_config("base_image: NVIDIA")
