@@ -64,7 +64,7 @@ class ModelConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: object) -> object:
-        """CUDA is for GPUs alone, on parents that do not bring their own, and Clara for `nvidia`; each has a default."""
+        """CUDA is for GPUs alone, on parents that bring none, and Clara for `nvidia`; each has a default."""
         if not isinstance(values, dict):
             return values
         gpu = values.get("device_type") == "gpu" and values.get("base_image") not in OWN_PARENTS
