@@ -19,6 +19,8 @@ from pathlib import Path
 from mdai_build.interrupts import uninterrupted
 
 PREFIX = "mdai-build-run-"
+_own: dict[Path, int] = {}
+"""Those of this process that are there, and what holds their locks."""
 _NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")
 
 
@@ -35,13 +37,20 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     remove_abandoned_folders(place)
     with contextlib.ExitStack() as stack:
         with uninterrupted():
-            folder, handle = _make(place)
-            stack.callback(_remove, folder, handle)
+            folder = _make(place)
+            stack.callback(_remove, folder)
         yield folder
 
 
-def _make(place: Path) -> tuple[Path, int]:
-    """A new folder, and what holds its lock."""
+def remove_own_folders() -> None:
+    """Removes what is still there of this process's own, at its end: an interruption can come in the moment between the
+    end of a block and the beginning of what clears up after it."""
+    for folder in tuple(_own):
+        _remove(folder)
+
+
+def _make(place: Path) -> Path:
+    """A new folder, which is locked."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         # Until it is locked, another run takes it for a killed one's: then a second one is made.
@@ -52,14 +61,15 @@ def _make(place: Path) -> tuple[Path, int]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), folder.lstat()):
-                return folder, handle
+                _own[folder] = handle
+                return folder
         os.close(handle)
 
 
-def _remove(folder: Path, handle: int) -> None:
+def _remove(folder: Path) -> None:
     with uninterrupted():
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+        os.close(_own.pop(folder))
         # A builder may outlive its killed run for a moment, and have written into a folder that was being removed.
         remove_abandoned_folders(folder.parent)
 

@@ -315,7 +315,15 @@ def main() -> NoReturn:
     try:
         with on_github():
             _run()
+    except KeyboardInterrupt:  # while it was told of a failure
+        sys.exit(INTERRUPTED)
     finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # what is done is done, and the exit code says so
+        if "mdai_build.scratch" in sys.modules:
+            from mdai_build.scratch import remove_own_folders
+
+            remove_own_folders()
         gc.freeze()  # else the interpreter's end goes twice through all that was imported, for a tenth of a second
     sys.exit(0)
 

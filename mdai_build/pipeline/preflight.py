@@ -40,7 +40,7 @@ from mdai_build.requirements import (
     source_command,
     source_file,
 )
-from mdai_build.scratch import scratch_folder
+from mdai_build.scratch import remove_abandoned_folders, scratch_folder
 from mdai_build.settings import Settings
 
 REMEMBERED_SECONDS = 24 * 3600
@@ -145,6 +145,7 @@ def preflight(
         return Preflight()
     question = _Question(bundle, requirements, config, config.python, settings)
     memory = settings.cache_folder / "preflight" / f"{question.key()}.json"
+    remove_abandoned_folders(memory.parent)  # whoever remembers makes none, and would look for none
     answer = _remembered(memory, REMEMBERED_SECONDS)
     if answer is None:
         answer = _ask(question)

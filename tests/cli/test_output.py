@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mdai_build.cli.main import cli
 from mdai_build.cli.options import print_file, print_json
+from mdai_build.interrupts import SIGNALS
 
+Run = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/classification"
 
 
@@ -73,3 +77,19 @@ def test_an_interrupt_has_its_exit_code_wherever_it_comes(tmp_path: Path) -> Non
         [sys.executable, "-m", "interrupted"], cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (130, "interrupted; nothing was left behind\n")
+
+
+@pytest.mark.parametrize("words, code", [(("--version",), 0), (("check", "model.zip"), 3)])
+def test_a_signal_behind_the_end_changes_no_exit_code(run: Run, words: tuple[str, ...], code: int) -> None:
+    Path("model.zip").write_text("none")
+    assert run(*words)[0] == code
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
+
+
+def test_an_interrupt_while_a_failure_is_told_has_its_exit_code_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("model.zip").write_text("none")
+    monkeypatch.setattr("mdai_build.cli.main._show_failure", interrupted)
+    assert run("check", "model.zip")[0] == 130

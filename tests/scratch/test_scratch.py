@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mdai_build.scratch import abandoned_folders, scratch_folder, write_whole
+from mdai_build.scratch import abandoned_folders, remove_own_folders, scratch_folder, write_whole
 
 
 def test_a_folder_is_there_for_the_block_and_for_its_owner_alone(tmp_path: Path) -> None:
@@ -65,6 +65,22 @@ def test_an_interruption_takes_the_folder_along(number: signal.Signals, tmp_path
             assert not list(tmp_path.iterdir())
     finally:
         signal.signal(number, before)
+
+
+def test_what_an_interruption_kept_from_being_removed_goes_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mdai_build.scratch._remove", interrupted)
+        with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path):
+            pass
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1 and not list(abandoned_folders(tmp_path))
+    remove_own_folders()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_lock_tells_that_a_folder_is_in_use(tmp_path: Path) -> None:
