@@ -81,3 +81,25 @@ def test_a_changed_requirement_sends_no_weights_again(tmp_path: Path, cache_fold
             assert sent() < 1e6
     finally:
         found.client.close()
+
+
+def test_an_installer_that_is_made_anew_makes_no_packages_anew(tmp_path: Path, cache_folder: Path) -> None:
+    """BuildKit forgets it before them, as no image holds it; what mounts it goes by its content."""
+    folder = tmp_path / "context"
+    render(tmp_path / "place", cache_folder, "-o", str(folder))
+    found = connect(load_settings().engine_folder)
+    try:
+        words = found.command("buildx", "build", "--progress=plain", "--output=type=cacheonly", "--target=packages")
+        for more in ([], ["--no-cache-filter=installer"]):
+            command = [*words, *more, str(folder)]
+            built = subprocess.run(command, env=dict(found.environment.values), capture_output=True, text=True)
+            assert built.returncode == 0, built.stderr
+    finally:
+        found.client.close()
+    steps = dict(re.findall(r"^#(\d+) \[(installer|packages) 1/1\]", built.stderr, re.MULTILINE))
+    ended = {
+        steps[number]: how
+        for number, how in re.findall(r"^#(\d+) (DONE|CACHED)", built.stderr, re.MULTILINE)
+        if number in steps
+    }
+    assert ended == {"installer": "DONE", "packages": "CACHED"}

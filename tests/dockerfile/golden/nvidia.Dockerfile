@@ -23,13 +23,14 @@ RUN python3 -c 'import sys, sysconfig; host = str(sysconfig.get_config_var("HOST
     python3 -c 'import sys; from pathlib import Path; own = {Path(path) for path in (sys.executable, sys.prefix, sys.base_prefix)}; ways = {way for path in own | {path.resolve() for path in own} for way in (path, *path.parents)}; [way.chmod(way.stat().st_mode | 0o111) for way in ways if not way.stat().st_mode & 1]'
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
+# beside any Python, though its package asks for a newer one than 3.7. Bytecode would hold the time, and differ whenever this
+# step runs anew: so would all that mounts it. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60 PIP_BREAK_SYSTEM_PACKAGES=1
 RUN --mount=type=cache,id=mdai-pip-nvcr-io-nvidia-clara-train-sdk-v4-1,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     python3 -m pip install --quiet --log /tmp/pip.log \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    --target /opt/uv --no-compile --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
     { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
 # The server, and its own packages in a folder that the model's environment does not see.

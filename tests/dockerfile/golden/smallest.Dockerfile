@@ -45,13 +45,14 @@ RUN for tool in micromamba mamba conda; do \
 ENV PATH=/opt/conda/envs/mdai-env/bin:$PATH CONDA_PREFIX=/opt/conda/envs/mdai-env CONDA_DEFAULT_ENV=mdai-env
 
 # uv, which installs packages; it is mounted where it is needed and is not part of the image. It is a binary that runs
-# beside any Python, though its package asks for a newer one than 3.7. Why an index did not answer, pip tells its log alone.
+# beside any Python, though its package asks for a newer one than 3.7. Bytecode would hold the time, and differ whenever this
+# step runs anew: so would all that mounts it. Why an index did not answer, pip tells its log alone.
 FROM environment AS installer
 ARG PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_DEFAULT_TIMEOUT=60
 RUN --mount=type=cache,id=mdai-pip-gcr-io-deeplearning-platform-release-base-cpu,target=/root/.cache/pip \
     --mount=type=bind,source=_mdai/pins,target=/pins \
     /opt/conda/envs/mdai-env/bin/python -m pip install --quiet --log /tmp/pip.log \
-    --target /opt/uv --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
+    --target /opt/uv --no-compile --no-deps --only-binary :all: --ignore-requires-python --requirement /pins/uv.txt || \
     { grep "Could not fetch URL" /tmp/pip.log; exit 1; }
 
 # The server, and its own packages in a folder that the model's environment does not see.
