@@ -116,8 +116,8 @@ def test_from_the_machine_that_makes_it_by_way_of_a_registry_to_one_that_builds_
     assert not {"environment", "packages", "installer"} & {stage["name"] for stage in told["stages"]}
     labels = engine.api.inspect_image(TAG)["Config"]["Labels"]
     assert labels["io.mdai-build.base.image"] == local
-    # The base image is what was made inline, to the byte, and what was built begins with it. The steps upon it run anew:
-    # BuildKit knows them by what they stand on, of which an image is another kind than a stage.
+    # The base image is what was made inline, to the byte, and what was built begins with it. The steps upon it run
+    # anew: BuildKit knows them by what they stand on, and an image is another thing to it than a stage.
     base = engine.api.inspect_image(local)["RootFS"]["Layers"]
     parents = engine.api.inspect_image(parent)["RootFS"]["Layers"]
     assert len(base) > len(parents) and layers[: len(base)] == base
