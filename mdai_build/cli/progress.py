@@ -23,7 +23,7 @@ _WORDS = {"passed": "ok", "warning": "warning", "failed": "FAILED"}
 _STEPS_SHOWN = 4
 # The steps of our own Dockerfile that take their time; see templates/stages.
 _WORDS_OF_STEPS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"^\[environment .*conda create"), "making the conda environment"),
+    (re.compile(r"^\[environment .* create --yes"), "making the conda environment"),
     (re.compile(r"^\[packages .*pip install"), "installing the preinstalled packages"),
     (re.compile(r"^\[server .*pip install"), "installing the server's packages"),
     (re.compile(r"^\[installer .*pip install"), "getting uv"),

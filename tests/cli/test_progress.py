@@ -18,11 +18,12 @@ import pyte
 import pytest
 
 from mdai_build.cli.github import github, on_github
-from mdai_build.cli.progress import Progress
+from mdai_build.cli.progress import _WORDS_OF_STEPS, Progress, _in_words
 from mdai_build.engine.progress import Progress as BuildProgress
-from mdai_build.engine.progress import follow
+from mdai_build.engine.progress import follow, readable_step
 from mdai_build.errors import Location, Problem
 
+GOLDEN = Path(__file__).parent.parent / "dockerfile" / "golden"
 BUILD = """\
 #5 [packages 1/1] RUN /opt/uv/bin/uv pip install -r x
 #5 0.5 Resolved 9 packages in 443ms
@@ -112,7 +113,7 @@ def test_elsewhere_nothing_is_said_to_github(capsys: pytest.CaptureFixture[str])
 
 WATCHED = """
 import sys, time
-from mdai_build.cli.progress import Progress
+from mdai_build.cli.progress import _WORDS_OF_STEPS, Progress, _in_words
 from mdai_build.engine.progress import Progress as BuildProgress, follow
 
 def lines():
@@ -192,3 +193,19 @@ def _read(handle: int) -> bytes:
 
 def _resize(handle: int, columns: int) -> None:
     fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+def test_every_step_that_takes_its_time_is_told_in_words() -> None:
+    steps = {step for file in GOLDEN.iterdir() for step in steps_of(file.read_text(encoding="utf-8"))}
+    told = {_in_words(step) for step in steps} - steps
+    assert told == {words for _, words in _WORDS_OF_STEPS} - {"writing the image", "reading the build cache"}
+
+
+def steps_of(dockerfile: str) -> Iterator[str]:
+    """The names that BuildKit gives to a Dockerfile's steps."""
+    stage = ""
+    for line in re.sub(r"\\\n", "", re.sub(r"(?m)^#.*\n", "", dockerfile)).splitlines():
+        if named := re.match(r"FROM .* AS (\S+)", line):
+            stage = named.group(1)
+        elif line.startswith(("RUN", "COPY")):
+            yield readable_step(f"[{stage} 1/1] {line}")

@@ -22,6 +22,7 @@ from harness.case import BUNDLES
 from harness.packing import write_wheel
 from harness.runner import Run, run_command
 
+from mdai_build.canonical.bytecode import normal_pyc
 from mdai_build.engine import connect
 from mdai_build.settings import load_settings
 
@@ -62,7 +63,7 @@ def build_without_caches(folder: Path, tag: str) -> None:
     dockerfile = folder / "Dockerfile"
     dockerfile.write_text(re.sub(r"type=cache,id=[^,]*,", "type=tmpfs,", dockerfile.read_text()))
     found = connect(load_settings().engine_folder)
-    words = ("buildx", "build", "--load", "--network", "host", "--no-cache-filter", "packages,model")
+    words = ("buildx", "build", "--load", "--network", "host", "--no-cache-filter", "environment,packages,model")
     try:
         built = subprocess.run(
             found.command(*words, "--tag", tag, str(folder)),
@@ -76,7 +77,7 @@ def build_without_caches(folder: Path, tag: str) -> None:
 
 
 def files_of(engine: docker.DockerClient, tag: str) -> dict[str, str]:
-    """A digest of each file in the model's site-packages, by its path."""
+    """A digest of each file in the model's site-packages, by its path; of conda's own bytecode, of its normal form."""
     container = engine.containers.create(tag, ["-"])
     try:
         with tempfile.TemporaryFile() as stream:
@@ -84,13 +85,18 @@ def files_of(engine: docker.DockerClient, tag: str) -> dict[str, str]:
                 stream.write(part)
             stream.seek(0)
             with tarfile.open(fileobj=stream) as archive:
-                return {
-                    member.name: hashlib.sha256(archive.extractfile(member).read()).hexdigest()  # type: ignore[union-attr]
-                    for member in archive
-                    if member.isfile()
-                }
+                return {member.name: digest_of(archive, member) for member in archive if member.isfile()}
     finally:
         container.remove()
+
+
+def digest_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    stream = archive.extractfile(member)
+    assert stream is not None
+    content = stream.read()
+    if re.match(r"site-packages/(?:pip|setuptools|wheel)/.*\.pyc$", member.name):
+        content = normal_pyc(content, member.mtime)
+    return hashlib.sha256(content).hexdigest()
 
 
 def test_two_builds_of_one_lock(
