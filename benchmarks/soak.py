@@ -11,6 +11,7 @@ server or of its worker grew from the second fifth of the time on by more than `
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import statistics
 import threading
@@ -23,6 +24,7 @@ from server_harness import Client, find_python, memory, our_server, request
 
 DAY_REQUESTS = 8 * 60 * 60
 GROWTH_LIMIT = 2 * 2**20
+_PARTS = 4
 KINDS = {"fine": 900, "raise": 40, "numpy-like": 20, "garbage": 20, "disconnect": 20}
 
 
@@ -78,15 +80,22 @@ def main() -> int:
             client.join()
         restarts = Client(port).status()["worker_restarts"]
     rows, grown = judged(seen)
-    rows.append(("requests", f"{load.answered:,}, {load.bytes_sent / 2**30:.0f} GiB", f"{len(load.problems)} wrong"))
-    rows.append(("restarts of the worker", str(restarts), ""))
+    rows.append(
+        ("requests", f"{load.answered:,}, {load.bytes_sent / 2**30:.0f} GiB", f"{len(load.problems)} wrong", "")
+    )
+    rows.append(("restarts of the worker", str(restarts), "", ""))
     for row in rows:
         print(" | ".join(row))
     for problem in load.problems[:20]:
         print("WRONG:", problem)
     if load.answered >= DAY_REQUESTS:
         title = f"A server kept busy for {options.minutes:.0f} minutes, Python {options.python}"
-        head = ("what", "after warming up, at the end", "growth, by a line through all samples")
+        head = (
+            "what",
+            "after warming up, at the end",
+            "growth, by a line through all samples",
+            "in each quarter of that",
+        )
         write_section(title, head, rows)
     return 1 if load.problems or restarts or grown > GROWTH_LIMIT else 0
 
@@ -111,13 +120,22 @@ def judged(seen: list[tuple[float, int, int, int]]) -> tuple[list[tuple[str, ...
     most = 0.0
     for name, place in (("memory of the server", 1), ("memory of its worker", 2)):
         values = [sample[place] for sample in kept]
-        rise = statistics.linear_regression(times, values).slope * (times[-1] - times[0])
+        rise = _rise(times, values)
         most = max(most, rise)
         span = f"{values[0] / 2**20:.1f} MiB, {values[-1] / 2**20:.1f} MiB"
-        rows.append((name, span, f"{rise / 2**20:+.2f} MiB in {(times[-1] - times[0]) / 60:.0f} minutes"))
+        # What levels off is not a leak: then the last of the quarters rises by nothing.
+        cuts = [len(values) * number // _PARTS for number in range(_PARTS + 1)]
+        parts = [_rise(times[start:end], values[start:end]) for start, end in itertools.pairwise(cuts)]
+        told = ", ".join(f"{part / 2**20:+.2f}" for part in parts)
+        rows.append((name, span, f"{rise / 2**20:+.2f} MiB in {(times[-1] - times[0]) / 60:.0f} minutes", told))
     files = [sample[3] for sample in kept]
-    rows.append(("open files", f"{files[0]}, {files[-1]}", f"at most {max(files)}"))
+    rows.append(("open files", f"{files[0]}, {files[-1]}", f"at most {max(files)}", ""))
     return rows, most
+
+
+def _rise(times: list[float], values: list[int]) -> float:
+    """How far a line through the samples rises over their time."""
+    return statistics.linear_regression(times, values).slope * (times[-1] - times[0])
 
 
 if __name__ == "__main__":

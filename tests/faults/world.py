@@ -177,13 +177,15 @@ class World:
     requirements: str = ""
     revive: Callable[[], None] = lambda: None
     """Sees to it that the engine runs again."""
+    in_cache: Path | None = None
+    """The cache of another model, to be shared."""
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     processes: set[int] = field(default_factory=set)
     _number: int = 0
 
     def __post_init__(self) -> None:
         for folder in (self.work, self.temporary, self.home, self.cache):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=folder == self.in_cache)
         self.client = docker.DockerClient(self.engine["DOCKER_HOST"], timeout=30)
         self.networks = self._networks()
 
@@ -201,7 +203,7 @@ class World:
 
     @property
     def cache(self) -> Path:
-        return self.place / "cache"
+        return self.in_cache or self.place / "cache"
 
     @property
     def model(self) -> Path:
@@ -271,8 +273,8 @@ class World:
         found = [f"process {pid} {name}" for pid, name in self.alive()]
         found += [f"file {path.relative_to(self.place)}" for path in self.temporary.iterdir()]
         found += [f"file {path.relative_to(self.place)}" for path in self.work.iterdir()]
-        found += [f"file {path.relative_to(self.place)}" for path in self.half_written()]
-        found += [f"lock {path.relative_to(self.place)}" for path in self._held_locks()]
+        found += [f"file {os.path.relpath(path, self.place)}" for path in self.half_written()]
+        found += [f"lock {os.path.relpath(path, self.place)}" for path in self._held_locks()]
         with contextlib.suppress(docker.errors.DockerException, OSError):
             found += self._left_in_engine()
         return found
