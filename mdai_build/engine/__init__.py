@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.attach import attach_statement, attached_statement
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, build_image
-    from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image
+    from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image, restarts_told
     from mdai_build.engine.container import (
         RunOptions,
         can_do_without_network,
@@ -39,7 +39,7 @@ _MODULES = {
     "archive": ("layers_of", "load_image", "save_image"),
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "build_image"),
-    "connection": ("Engine", "ImageFacts", "connect", "require_image"),
+    "connection": ("Engine", "ImageFacts", "connect", "require_image", "restarts_told"),
     "container": ("RunOptions", "can_do_without_network", "end_work", "require_local", "running_container"),
     "gpus": ("GpuRequest", "gpu_request"),
     "inspection": ("ImageDetails", "Layer", "digests_of", "file_of_image", "look_into"),
@@ -99,6 +99,7 @@ __all__ = [
     "remove_unfinished",
     "require_image",
     "require_local",
+    "restarts_told",
     "running_container",
     "save_image",
     "unfinished_images",

@@ -190,6 +190,10 @@ def _content(attributes: dict[str, Any]) -> str:
     return f"sha256:{hashlib.sha256(json.dumps([layers, taken]).encode()).hexdigest()}"
 
 
+class EngineLostError(UnavailableError):
+    """The engine did not answer a question. Whether it is back in a moment was not looked at."""
+
+
 @contextmanager
 def engine_words() -> Iterator[None]:
     """Turns the Docker SDK's failures into ours."""
@@ -212,7 +216,7 @@ def engine_words() -> Iterator[None]:
             code, what, next_step = _NO_ANSWER["timed out"]
             problem = Problem(code, f"the container engine {what}", next_step=next_step, details=str(error))
             raise UnavailableError(problem) from error
-        raise UnavailableError(
+        raise EngineLostError(
             Problem(
                 code="engine.lost",
                 what=f"the container engine no longer answers: {error}",
@@ -252,7 +256,7 @@ def lost_or_restarted(engine: Engine, meanwhile: str) -> UnavailableError:
                 engine.client.ping()
         except UnavailableError as failure:
             if failure.problems[0].code == "engine.silent" or time.monotonic() > deadline:
-                return failure
+                return UnavailableError(failure.problems)
             time.sleep(_RESTART_LOOK_SECONDS)
         else:
             return UnavailableError(
@@ -262,6 +266,15 @@ def lost_or_restarted(engine: Engine, meanwhile: str) -> UnavailableError:
                     next_step="run this again; steps of the build that were done are in its cache",
                 )
             )
+
+
+@contextmanager
+def restarts_told(engine: Engine) -> Iterator[None]:
+    """Tells a restart as one, whichever question to the engine met it first."""
+    try:
+        yield
+    except EngineLostError as failure:
+        raise UnavailableError(lost_or_restarted(engine, "meanwhile").problems, failure.warnings) from failure
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def build_model(
     Raises:
         MdaiBuildError: something before the smoke test failed. A failed smoke test is in the report.
     """
-    from mdai_build.engine import connect
+    from mdai_build.engine import connect, restarts_told
 
     begun = time.monotonic()
     started = datetime.now(timezone.utc)
@@ -111,6 +111,22 @@ def build_model(
     tag = asked_tag or normalise_tag(f"{TAG_PREFIX}{checked.bundle.name}")
     with warnings_of(checked):
         engine = connect(settings.engine_folder)
+    with restarts_told(engine):
+        report = _build_on(engine, checked, tag, settings, options, started, tell, on_check)
+    return replace(report, seconds_total=time.monotonic() - begun)
+
+
+def _build_on(
+    engine: Engine,
+    checked: CheckedModel,
+    tag: str,
+    settings: Settings,
+    options: BuildOptions,
+    started: datetime,
+    tell: Tell,
+    on_check: Callable[[Check], None],
+) -> BuildReport:
+    with warnings_of(checked):
         emulated = emulation_warning(engine, settings)
         for warning in emulated:
             tell(warning.what)
@@ -125,7 +141,7 @@ def build_model(
     if report.image is not None and wants_provenance(settings, options):
         with warnings_of(checked):
             record_provenance(engine, model, report, settings, options, started, tell)
-    return replace(report, warnings=(*report.warnings, *emulated, *notes), seconds_total=time.monotonic() - begun)
+    return replace(report, warnings=(*report.warnings, *emulated, *notes))
 
 
 def _layers_merge(engine: Engine, settings: Settings) -> bool:
@@ -158,9 +174,10 @@ def prepare(
     Raises:
         UnavailableError: the parent cannot be had.
     """
-    if not _layers_merge(engine, settings):
-        first = not settings.reproducible and weights_cost_more(unpacked, checked.requirements)
-        plan = replace(plan, layers_merge=False, weights_first=first)
+    # A builder of its own unpacks nothing, and shares its cache with others.
+    if settings.builder is None and not settings.reproducible:
+        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
+    plan = replace(plan, layers_merge=_layers_merge(engine, settings))
     plan = _as_built(engine, plan, settings)
     # To build every step anew is to take none of them from elsewhere.
     takes_base = not (options.no_cache or settings.reproducible)

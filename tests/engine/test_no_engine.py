@@ -13,8 +13,8 @@ import docker.errors
 import pytest
 
 from mdai_build.engine import Engine, connect
-from mdai_build.engine.connection import lost_or_restarted
-from mdai_build.errors import UnavailableError
+from mdai_build.engine.connection import engine_words, lost_or_restarted, restarts_told
+from mdai_build.errors import Problem, UnavailableError
 
 
 @pytest.fixture
@@ -74,3 +74,22 @@ def test_one_that_broke_off(answers: tuple[Exception | None, ...], code: str, mo
     monkeypatch.setattr("mdai_build.engine.connection._RESTART_SECONDS", 0.5)
     engine = cast(Engine, SimpleNamespace(client=Pings(*answers)))
     assert lost_or_restarted(engine, "during the build").problems[0].code == code
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_question_that_meets_a_restart_first(back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdai_build.engine.connection._RESTART_SECONDS", 0.5)
+    refused = ConnectionError("refused")
+    engine = cast(Engine, SimpleNamespace(client=Pings(*((refused, None) if back else (refused,)))))
+    warning = Problem("config.doubt", "told before")
+    with pytest.raises(UnavailableError) as told, restarts_told(engine):
+        try:
+            with engine_words():
+                raise refused
+        except UnavailableError as failure:
+            failure.warnings = (warning,)
+            raise
+    assert told.value.problems[0].code == ("engine.restarted" if back else "engine.lost")
+    assert told.value.warnings == (warning,)
+    with pytest.raises(UnavailableError, match="elsewhere"), restarts_told(engine):
+        raise UnavailableError(Problem("other", "elsewhere"))

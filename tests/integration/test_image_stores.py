@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -82,6 +83,40 @@ def test_base_images_on_the_containerd_image_store(
         for name in names(client) - before:
             client.api.remove_image(name, force=True)
         client.close()
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["overlay2", "containerd"])
+def test_weights_lie_below_the_requirements_where_they_cost_more(
+    other: bool,
+    engine: docker.DockerClient,
+    other_engine: Mapping[str, str],
+    cache_folder: Path,
+    tmp_path: Path,
+) -> None:
+    model = shutil.copytree(MODEL, tmp_path / "model")
+    (model / ".mdai" / "requirements.txt").write_text("colorama\n")
+    (model / "weights.bin").write_bytes(os.urandom(2 * 2**20))
+    there = {**os.environ, **(other_engine if other else {})}
+    # So that two megabytes are many.
+    lowered = (
+        "import mdai_build.plan as plan; plan.WEIGHTS_FIRST_FROM_BYTES = 1; from mdai_build.cli import main; main()"
+    )
+    words = ["build", str(model), "--parent", "local", "--tag", TAG, "--cache-folder", str(cache_folder), "--json"]
+    built = subprocess.run(
+        [sys.executable, "-c", lowered, *words], env=there, capture_output=True, text=True, check=False
+    )
+    try:
+        assert built.returncode == 0, built.stdout + built.stderr
+        told = ["docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", TAG]
+        steps = subprocess.run(told, env=there, check=True, capture_output=True, text=True).stdout.splitlines()
+        (code,) = (number for number, step in enumerate(steps) if "_mdai/code/" in step)
+        (install,) = (number for number, step in enumerate(steps) if "--requirement _install.txt" in step)
+        (weights,) = (number for number, step in enumerate(steps) if "COPY" in step and ". /src/lib/" in step)
+        assert code < install < weights  # the last comes first
+        owner = ["docker", "run", "--rm", "--entrypoint", "stat", TAG, "--format", "%u %s", "/src/lib/weights.bin"]
+        assert subprocess.run(owner, env=there, check=True, capture_output=True, text=True).stdout == "1000 2097152\n"
+    finally:
+        subprocess.run(["docker", "rmi", "--force", TAG], env=there, check=True, stdout=subprocess.DEVNULL)
 
 
 def names(client: docker.DockerClient) -> set[str]:
