@@ -1,4 +1,4 @@
-"""Measures from which size on weights are better below the requirements, on either image store.
+"""Measures from which size on weights are better below the requirements, where layers do not merge (overlay2).
 
 A change of the lower layer costs the upper one again: weights below cost an install whenever weights change, weights
 above cost a copy of them whenever a requirement changes. `plan.WEIGHTS_FIRST_FROM_BYTES` is chosen by this table.
@@ -56,15 +56,14 @@ def measure(engine: Engine, megabytes: int, rounds: int) -> tuple[str, ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--store", choices=["overlay2", "containerd"], default="overlay2")
     options = parser.parse_args()
-    engine = Engine(options.store)
+    engine = Engine("overlay2")
     try:
         rows = [measure(engine, megabytes, options.rounds) for megabytes in SIZES]
     finally:
         engine.stop()
     head = ("weights", "weights changed: below", "above", "a requirement changed: below", "above", "both together")
-    write_section(f"The order of weights and requirements, {options.store}", head, rows)
+    write_section("The order of weights and requirements, overlay2", head, rows)
 
 
 if __name__ == "__main__":

@@ -174,10 +174,10 @@ def prepare(
     Raises:
         UnavailableError: the parent cannot be had.
     """
-    # A builder of its own unpacks nothing, and shares its cache with others.
-    if settings.builder is None and not settings.reproducible:
-        plan = replace(plan, weights_first=weights_cost_more(unpacked, checked.requirements))
-    plan = replace(plan, layers_merge=_layers_merge(engine, settings))
+    # Where layers merge, to run a step on weights that were merged costs more than it saves (benchmarks/results.md).
+    if not _layers_merge(engine, settings):
+        first = not settings.reproducible and weights_cost_more(unpacked, checked.requirements)
+        plan = replace(plan, layers_merge=False, weights_first=first)
     plan = _as_built(engine, plan, settings)
     # To build every step anew is to take none of them from elsewhere.
     takes_base = not (options.no_cache or settings.reproducible)
