@@ -62,7 +62,7 @@ from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.cli.verifying import verify_command
 from mdai_build.errors import BundleError, MdaiBuildError, Problem, UnavailableError, UsageError
-from mdai_build.interrupts import SIGNALS
+from mdai_build.interrupts import SIGNALS, interrupt_by
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -310,8 +310,7 @@ cli.add_command(completion_command)
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+    interrupt_by(_interrupt)
     try:
         with on_github():
             _run()

@@ -9,7 +9,7 @@ import pytest
 from mdai_build.errors import RequirementsError, UsageError
 from mdai_build.pipeline.check import check_model, overrides, summary
 from mdai_build.pipeline.planning import plan_model, render_model
-from mdai_build.plan import BuildPlan, weights_cost_more
+from mdai_build.plan import WEIGHTS_FROM_BYTES, BuildPlan, weights_cost_more
 from mdai_build.settings import Settings, load_settings
 
 DEPLOY = "class MDAIModel:\n    def predict(self, data):\n        return []\n"
@@ -119,15 +119,17 @@ def test_a_token_in_a_channels_path_is_refused_and_not_shown(tmp_path: Path) -> 
     assert "to-12345678" not in str(caught.value)
 
 
-def test_which_of_weights_and_requirements_costs_more(tmp_path: Path) -> None:
-    def cost_more(requirements: str, megabytes: int) -> bool:
+def test_which_of_weights_and_requirements_costs_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdai_build.plan.WEIGHTS_FIRST_FROM_BYTES", first := 2 * WEIGHTS_FROM_BYTES)
+
+    def cost_more(requirements: str, weights: int) -> bool:
         model = bundle(tmp_path / "m", requirements)
         with (model / "weights.bin").open("wb") as file:
-            file.truncate(megabytes * 2**20)
+            file.truncate(weights)
         settings = settings_for(tmp_path)
         checked = check_model(model, settings)
         return weights_cost_more(plan_model(checked, settings, lambda text: None)[0], checked.requirements)
 
-    assert cost_more("pillow\n", 256)
-    assert not cost_more("pillow\n", 10)
-    assert not cost_more("torch==1.13.1\n", 256)
+    assert cost_more("pillow\n", first)
+    assert not cost_more("pillow\n", first - 1)
+    assert not cost_more("torch==1.13.1\n", first)

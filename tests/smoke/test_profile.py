@@ -42,14 +42,14 @@ def plan(*names: str, demand: Demand = Demand.EXPECTED) -> SmokePlan:
 
 
 def test_time_and_memory_of_each_step(serve: Serve) -> None:
-    body = "held = bytearray(150 * 2**20)\ntime.sleep(0.05 if self.count > 1 else 0.3)"
+    body = "held = bytearray(150 * 2**20)\ntime.sleep(0.05 if self.count > 1 else 2.0)"
     counted: list[int] = []
     found = run_profile(serve(model(body)), plan("ct"), 5, lambda check: None, counted.append)
     assert found.passed and len(found.later) == 5 and counted == [1, 2, 3, 4, 5]
-    assert found.first is not None and found.first.seconds > 0.3
+    assert found.first is not None and found.first.seconds > 2.0
     for one in found.later:
         assert tuple(one.steps) == STEPS == tuple(one.peak)
-        assert 0.05 < one.steps["predict"] <= one.seconds < 0.3
+        assert 0.05 < one.steps["predict"] <= one.seconds < 2.0
         assert one.peak["predict"] > one.peak["encode"] + 100 * 2**20
         assert one.sent_bytes > 500_000 and one.answer_bytes < 100
     assert found.load_seconds is not None
