@@ -7,7 +7,6 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,29 +16,36 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, 
 _AGAIN_SECONDS = 0.1
 
 
-def interrupt_by(handler: Callable[[int, object], object]) -> None:
+@contextmanager
+def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
     """Has every signal of `SIGNALS` run this handler in the main thread, soon, whatever that thread waits for.
 
     Python runs handlers in the main thread alone, but the system may hand a signal to any thread: to one that just then
     starts another, for one. The main thread then sleeps on, for ever if it waits for a lock. So each signal is sent to
-    it again, until the handler has put itself out of the way. To be called once, by the main thread.
+    it again, until the handler has put itself out of the way or the block is left. For the main thread to enter.
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
-    for number in SIGNALS:
-        signal.signal(number, handler)
-    signal.set_wakeup_fd(writing.detach(), warn_on_full_buffer=False)
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
+    left = threading.Event()
+    main_thread = threading.get_ident()
 
     def send_again() -> None:
-        # Each that arrives is told here once more, so this goes on for as long as there is a handler.
-        while came := reading.recv(1):
-            time.sleep(_AGAIN_SECONDS)
-            if callable(signal.getsignal(came[0])):
-                signal.pthread_kill(main_thread, came[0])
+        with reading:
+            # Each that arrives is told here once more, so this goes on for as long as there is a handler.
+            while came := reading.recv(1):
+                if not left.wait(_AGAIN_SECONDS) and callable(signal.getsignal(came[0])):
+                    signal.pthread_kill(main_thread, came[0])
 
     threading.Thread(target=send_again, daemon=True).start()
+    before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(before)
+        writing.close()
 
 
 @contextmanager

@@ -62,7 +62,7 @@ from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.cli.verifying import verify_command
 from mdai_build.errors import BundleError, MdaiBuildError, Problem, UnavailableError, UsageError
-from mdai_build.interrupts import SIGNALS, interrupt_by
+from mdai_build.interrupts import SIGNALS, interrupted_by
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -310,20 +310,20 @@ cli.add_command(completion_command)
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
-    interrupt_by(_interrupt)
-    try:
-        with on_github():
-            _run()
-    except KeyboardInterrupt:  # while it was told of a failure
-        sys.exit(INTERRUPTED)
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # what is done is done, and the exit code says so
-        if "mdai_build.scratch" in sys.modules:
-            from mdai_build.scratch import remove_own_folders
+    with interrupted_by(_interrupt):
+        try:
+            with on_github():
+                _run()
+        except KeyboardInterrupt:  # while it was told of a failure
+            sys.exit(INTERRUPTED)
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # what is done is done, and the exit code says so
+            if "mdai_build.scratch" in sys.modules:
+                from mdai_build.scratch import remove_own_folders
 
-            remove_own_folders()
-        gc.freeze()  # else the interpreter's end goes twice through all that was imported, for a tenth of a second
+                remove_own_folders()
+            gc.freeze()  # else the interpreter's end goes twice through all that was imported, for a tenth of a second
     sys.exit(0)
 
 

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from mdai_build.interrupts import uninterrupted
+from mdai_build.interrupts import SIGNALS, interrupted_by, uninterrupted
 
 
 def test_a_signal_takes_effect_when_the_block_is_left() -> None:
@@ -39,7 +40,7 @@ def test_without_a_signal_and_in_another_thread_nothing_happens() -> None:
 
 LOST = """
 import signal, threading, time
-from mdai_build.interrupts import SIGNALS, interrupt_by, uninterrupted
+from mdai_build.interrupts import SIGNALS, interrupted_by, uninterrupted
 
 def interrupt(number, frame):
     for each in SIGNALS:
@@ -50,14 +51,14 @@ def elsewhere():
     time.sleep(0.3)  # by then the main thread waits
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
-interrupt_by(interrupt)
 lock = threading.Lock()
 lock.acquire()
-threading.Thread(target=elsewhere, daemon=True).start()
-try:
-    {wait}
-except KeyboardInterrupt:
-    print("interrupted")
+with interrupted_by(interrupt):
+    threading.Thread(target=elsewhere, daemon=True).start()
+    try:
+        {wait}
+    except KeyboardInterrupt:
+        print("interrupted")
 """
 
 
@@ -66,3 +67,20 @@ except KeyboardInterrupt:
 def test_a_signal_that_another_thread_is_given_ends_the_wait_of_the_main_thread(wait: str) -> None:
     ran = subprocess.run([sys.executable, "-c", LOST.format(wait=wait)], capture_output=True, text=True, timeout=30)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("interrupted\n", "", 0)
+
+
+def test_behind_the_block_no_signal_is_sent_again() -> None:
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    came: list[int] = []
+    try:
+        with interrupted_by(lambda number, frame: came.append(number)):
+            os.kill(os.getpid(), signal.SIGHUP)
+            deadline = time.monotonic() + 20
+            while len(came) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+        heard = len(came)
+        time.sleep(0.3)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert heard >= 3 and len(came) == heard and signal.set_wakeup_fd(-1) == -1
