@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mdai_build.engine.attach import attach_statement, attached_statement
     from mdai_build.engine.bake import bake_file, bake_images
     from mdai_build.engine.build import BuildRequest, BuildResult, build_image
-    from mdai_build.engine.connection import Engine, ImageFacts, connect, require_image, restarts_told
+    from mdai_build.engine.connection import Engine, ImageFacts, require_image, restarts_told
     from mdai_build.engine.container import (
         RunOptions,
         can_do_without_network,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         require_local,
         running_container,
     )
+    from mdai_build.engine.finding import connect
     from mdai_build.engine.gpus import GpuRequest, gpu_request
     from mdai_build.engine.inspection import ImageDetails, Layer, digests_of, file_of_image, look_into
     from mdai_build.engine.local import LocalServer, find_python, install_server_packages, local_server
@@ -39,8 +40,9 @@ _MODULES = {
     "archive": ("layers_of", "load_image", "save_image"),
     "bake": ("bake_file", "bake_images"),
     "build": ("BuildRequest", "BuildResult", "build_image"),
-    "connection": ("Engine", "ImageFacts", "connect", "require_image", "restarts_told"),
+    "connection": ("Engine", "ImageFacts", "require_image", "restarts_told"),
     "container": ("RunOptions", "can_do_without_network", "end_work", "require_local", "running_container"),
+    "finding": ("connect",),
     "gpus": ("GpuRequest", "gpu_request"),
     "inspection": ("ImageDetails", "Layer", "digests_of", "file_of_image", "look_into"),
     "local": ("LocalServer", "find_python", "install_server_packages", "local_server"),

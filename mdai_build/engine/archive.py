@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.connection import Engine
+from mdai_build.engine.failures import engine_words
 from mdai_build.engine.process import started
 from mdai_build.errors import Problem, UnavailableError
 

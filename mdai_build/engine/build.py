@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from mdai_build.engine.build_failure import build_failure, says_engine_gone
-from mdai_build.engine.connection import Engine, engine_words, lost_or_restarted
+from mdai_build.engine.connection import Engine, lost_or_restarted
+from mdai_build.engine.failures import engine_words
 from mdai_build.engine.process import Environment, started
 from mdai_build.engine.progress import Progress, Stage, Step, follow
 from mdai_build.errors import BuildFailedError, Location, MdaiBuildError, Problem, UnavailableError

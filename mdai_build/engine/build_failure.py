@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from mdai_build.engine.connection import disk_full, says_disk_full
 from mdai_build.engine.failed_log import line_that_matters
+from mdai_build.engine.failures import disk_full, says_disk_full
 from mdai_build.engine.progress import Progress
 from mdai_build.errors import (
     BuildFailedError,

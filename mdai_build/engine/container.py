@@ -20,7 +20,8 @@ import docker.errors
 from docker.models.containers import Container as DockerContainer
 from docker.types import LogConfig, Mount, Ulimit
 
-from mdai_build.engine.connection import Engine, engine_watched, engine_words, lost_or_restarted
+from mdai_build.engine.connection import Engine, engine_watched, lost_or_restarted
+from mdai_build.engine.failures import engine_words
 from mdai_build.engine.gpus import GpuRequest, gpu_refused, refusal
 from mdai_build.engine.process import end_started
 from mdai_build.engine.relay import relayed

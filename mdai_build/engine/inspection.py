@@ -14,8 +14,9 @@ import docker.errors
 from docker.models.containers import Container as DockerContainer
 
 from mdai_build.canonical.history import instruction
-from mdai_build.engine.connection import Engine, engine_words, require_image
+from mdai_build.engine.connection import Engine, require_image
 from mdai_build.engine.container import OWNER_LABEL, owner, remove_abandoned
+from mdai_build.engine.failures import engine_words
 from mdai_build.engine.progress import readable_step
 
 

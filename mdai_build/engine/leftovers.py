@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.connection import Engine
+from mdai_build.engine.failures import engine_words
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,8 @@ from collections.abc import Callable
 
 import docker.errors
 
-from mdai_build.engine.connection import (
-    Engine,
-    ImageFacts,
-    disk_full,
-    engine_words,
-    require_image,
-    says_disk_full,
-)
+from mdai_build.engine.connection import Engine, ImageFacts, require_image
+from mdai_build.engine.failures import disk_full, engine_words, says_disk_full
 from mdai_build.errors import Problem, UnavailableError
 
 _MIB = 1024 * 1024

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import requests
 import requests.utils
 
-from mdai_build.engine.connection import Engine, engine_words
+from mdai_build.engine.connection import Engine
+from mdai_build.engine.failures import engine_words
 from mdai_build.engine.process import Environment, run_quietly
 from mdai_build.logins import hide_login
 from mdai_build.settings import Settings

@@ -13,7 +13,8 @@ import docker.errors
 import pytest
 
 from mdai_build.engine import Engine, connect
-from mdai_build.engine.connection import engine_words, lost_or_restarted, restarts_told
+from mdai_build.engine.connection import lost_or_restarted, restarts_told
+from mdai_build.engine.failures import engine_words
 from mdai_build.errors import Problem, UnavailableError
 
 
@@ -25,7 +26,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.bind(str(path))
     server.listen()
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    monkeypatch.setattr("mdai_build.engine.connection._GREETING_SECONDS", 0.2)
+    monkeypatch.setattr("mdai_build.engine.finding._GREETING_SECONDS", 0.2)
     yield path
     server.close()
 
