@@ -5,10 +5,14 @@ From Python: `from mdai_build import build, check` (`api`). The rooms, in the or
 sees all of them. `runtime` is what runs inside an image.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+from importlib import import_module
+
+TYPE_CHECKING = False  # the module typing takes a while to import, in which Ctrl-C would show a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from mdai_build.api import as_json, build, check, predict, test
     from mdai_build.errors import (
         BuildFailedError,

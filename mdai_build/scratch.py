@@ -7,10 +7,12 @@ ends. So what is there and is not locked belongs to nobody.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,47 @@ PREFIX = "mdai-build-run-"
 _own: dict[Path, int] = {}
 """Those of this process that are there, and what holds their locks."""
 _NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")
+_NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+"""What a file system or kernel answers that cannot make a file without a name (open(2), O_TMPFILE)."""
+
+
+def temporary_folder() -> Path:
+    """The first folder for temporary files, of those that `tempfile` tries, that takes one; `tempfile` keeps to it.
+
+    The library writes a file with a name to find out, which stays where a kill comes in that moment.
+
+    Raises:
+        OSError: there is none.
+    """
+    given = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    for folder in (*given, "/tmp", "/var/tmp", "/usr/tmp") if tempfile.tempdir is None else ():
+        try:
+            if folder and _takes_a_file(folder):
+                tempfile.tempdir = str(Path(folder).absolute())
+                break
+        except NotImplementedError:
+            break
+    return Path(tempfile.gettempdir())
+
+
+def _takes_a_file(folder: str) -> bool:
+    """Whether it has room for a file, which needs no name for that.
+
+    Raises:
+        NotImplementedError: files without a name are not known here.
+    """
+    if sys.platform != "linux":
+        raise NotImplementedError
+    try:
+        handle = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+        try:
+            return os.write(handle, b"0") == 1
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in _NO_NAMELESS_FILES:
+            raise NotImplementedError from error
+        return False
 
 
 @contextmanager
@@ -33,7 +76,7 @@ def scratch_folder(place: Path | None = None) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    place = place or Path(tempfile.gettempdir())
+    place = place or temporary_folder()
     remove_abandoned_folders(place)
     with contextlib.ExitStack() as stack:
         with uninterrupted():
@@ -76,7 +119,7 @@ def _remove(folder: Path) -> None:
 
 def remove_abandoned_folders(place: Path | None = None) -> None:
     """Removes the scratch folders of killed runs in `place`, by default the system's place for such."""
-    for folder in abandoned_folders(place or Path(tempfile.gettempdir())):
+    for folder in abandoned_folders(place or temporary_folder()):
         shutil.rmtree(folder, ignore_errors=True)
 
 

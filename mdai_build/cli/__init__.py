@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+TYPE_CHECKING = False  # as in mdai_build: nothing is imported before a Ctrl-C can be caught
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:

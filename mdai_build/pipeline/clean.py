@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from mdai_build.errors import MdaiBuildError, Problem
 from mdai_build.matrix import support_matrix
 from mdai_build.pipeline.store import BUNDLES, UNFINISHED, kept
 from mdai_build.plan import LABEL_PREFIX
-from mdai_build.scratch import abandoned_folders
+from mdai_build.scratch import abandoned_folders, temporary_folder
 from mdai_build.settings import Settings
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ class _Cleaning:
 
     def temporary(self) -> None:
         """Folders that killed runs left in the system's temporary folder."""
-        folder = Path(tempfile.gettempdir())
+        folder = temporary_folder()
         sizes = [(_size(entry), self._remove(entry)) for entry in abandoned_folders(folder)]
         before, removed = (sum(part) for part in zip(*sizes, strict=True)) if sizes else (0, 0)
         self._told("left by killed runs", folder, before, removed)

@@ -17,6 +17,7 @@ import msgpack
 
 from mdai_build.report.document import FORMAT
 from mdai_build.report.writing import writing
+from mdai_build.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from mdai_build.documents.smoke import RequestDocument
@@ -53,7 +54,7 @@ class OutputsWriter(AbstractContextManager["OutputsWriter"]):
                 self._file = (self._folder / (JSON_FILE + _PART)).open("w+", encoding="utf-8")
                 self._packed = (self._folder / (MSGPACK_FILE + _PART)).open("wb")
         elif self._stream is not None:
-            self._file = tempfile.TemporaryFile("w+", encoding="utf-8")
+            self._file = tempfile.TemporaryFile("w+", encoding="utf-8", dir=temporary_folder())
         self._text(f'{{\n  "format": {FORMAT},\n  "target": {json.dumps(self._target)},\n  "requests": [')
         pack = self._packer.pack
         self._pack(self._packer.pack_map_header(3) + pack("format") + pack(FORMAT) + pack("target"))

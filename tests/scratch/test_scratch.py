@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
+import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mdai_build.scratch import abandoned_folders, remove_own_folders, scratch_folder, write_whole
+from mdai_build.scratch import abandoned_folders, remove_own_folders, scratch_folder, temporary_folder, write_whole
 
 
 def test_a_folder_is_there_for_the_block_and_for_its_owner_alone(tmp_path: Path) -> None:
@@ -101,3 +104,45 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file.lock"] and file.read_bytes() == b"old\n"
     write_whole(file, "new\n")
     assert [path.name for path in tmp_path.iterdir()] == ["file.lock"] and file.read_bytes() == b"new\n"
+
+
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tempfile` was not asked for its folder before, and is not to look for one."""
+
+    def looks() -> str:
+        raise AssertionError("it writes a file with a name, which a kill leaves there")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", looks)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files without a name are Linux's")
+def test_to_look_for_the_temporary_folder_leaves_nothing_whenever_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unasked: None
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert temporary_folder() == tmp_path == Path(tempfile.gettempdir())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files without a name are Linux's")
+def test_a_temporary_folder_that_takes_no_file_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unasked: None
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "file"))
+    monkeypatch.setenv("TEMP", str(tmp_path / "missing"))
+    monkeypatch.setenv("TMP", str(tmp_path))
+    assert temporary_folder() == tmp_path
+
+
+def test_where_files_need_a_name_the_library_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("mdai_build.scratch.os.open", refuse)
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", lambda: "/chosen")
+    assert temporary_folder() == Path("/chosen")
