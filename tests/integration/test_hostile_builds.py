@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -157,7 +158,9 @@ def test_the_caches_of_an_author_s_dockerfile_are_his_own(
     engine: docker.DockerClient, tmp_path: Path, cache_folder: Path
 ) -> None:
     """Two bundles mount a cache of the same name: each sees what it wrote itself, and not what the other wrote."""
-    look = "RUN --mount=type=cache,id=mdai-uv-x,target=/cache echo found $(ls /cache) && touch /cache/{name} && false"
+    # An engine outlives a test's folder, whose name may come again: the cache has one of its own.
+    cache = f"RUN --mount=type=cache,id=mdai-uv-{time.time_ns()},target=/cache"
+    look = cache + " echo found $(ls /cache) && touch /cache/{name} && false"
     seen = {}
     for name, number in (("first", 1), ("second", 1), ("first", 2)):
         model = tmp_path / name
