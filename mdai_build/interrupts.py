@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
     """Has every signal of `SIGNALS` run this handler in the main thread, soon, whatever that thread waits for.
 
     Python runs handlers in the main thread alone, but the system may hand a signal to any thread: to one that just then
-    starts another, for one. The main thread then sleeps on, for ever if it waits for a lock. So each signal is sent to
-    it again, until the handler has put itself out of the way or the block is left. For the main thread to enter.
+    starts another, for one. The main thread then sleeps on, for ever if it waits for a lock. And what a handler raises
+    is dropped where it happens to run in a finalizer or the like (`sys.unraisablehook`). So each signal is sent to the
+    main thread again, until the handler has put itself out of the way and what it raised was heard, or the block is
+    left. For the main thread to enter.
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
@@ -36,7 +39,16 @@ def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
                 if not left.wait(_AGAIN_SECONDS) and callable(signal.getsignal(came[0])):
                     signal.pthread_kill(main_thread, came[0])
 
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if what.exc_type is not KeyboardInterrupt or left.is_set():
+            tell_dropped(what)
+            return
+        for number in SIGNALS:
+            signal.signal(number, handler)
+        writing.send(bytes([signal.SIGINT]))
+
     threading.Thread(target=send_again, daemon=True).start()
+    tell_dropped, sys.unraisablehook = sys.unraisablehook, dropped
     before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     for number in SIGNALS:
         signal.signal(number, handler)
@@ -44,6 +56,7 @@ def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
         yield
     finally:
         left.set()
+        sys.unraisablehook = tell_dropped
         signal.set_wakeup_fd(before)
         writing.close()
 

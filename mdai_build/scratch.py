@@ -38,23 +38,18 @@ def temporary_folder() -> Path:
     """
     given = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
     for folder in (*given, "/tmp", "/var/tmp", "/usr/tmp") if tempfile.tempdir is None else ():
-        try:
-            if folder and _takes_a_file(folder):
-                tempfile.tempdir = str(Path(folder).absolute())
-                break
-        except NotImplementedError:
+        takes = _takes_a_file(folder) if folder else False
+        if folder and takes:
+            tempfile.tempdir = str(Path(folder).absolute())
+        if takes is not False:
             break
     return Path(tempfile.gettempdir())
 
 
-def _takes_a_file(folder: str) -> bool:
-    """Whether it has room for a file, which needs no name for that.
-
-    Raises:
-        NotImplementedError: files without a name are not known here.
-    """
+def _takes_a_file(folder: str) -> bool | None:
+    """Whether there is room for a file in it; None where that cannot be told without giving the file a name."""
     if sys.platform != "linux":
-        raise NotImplementedError
+        return None
     try:
         handle = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
         try:
@@ -62,9 +57,7 @@ def _takes_a_file(folder: str) -> bool:
         finally:
             os.close(handle)
     except OSError as error:
-        if error.errno in _NO_NAMELESS_FILES:
-            raise NotImplementedError from error
-        return False
+        return None if error.errno in _NO_NAMELESS_FILES else False
 
 
 @contextmanager

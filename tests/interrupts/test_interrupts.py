@@ -39,7 +39,7 @@ def test_without_a_signal_and_in_another_thread_nothing_happens() -> None:
 
 
 LOST = """
-import signal, threading, time
+import os, signal, threading, time, weakref
 from mdai_build.interrupts import SIGNALS, interrupted_by, uninterrupted
 
 def interrupt(number, frame):
@@ -47,14 +47,24 @@ def interrupt(number, frame):
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
-def elsewhere():
+class Ends:
+    pass
+
+def in_a_callback():
+    ends = Ends()
+    kept = weakref.ref(ends, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    del ends
+    lock.acquire()
+
+def in_another_thread():
     time.sleep(0.3)  # by then the main thread waits
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
 lock = threading.Lock()
 lock.acquire()
 with interrupted_by(interrupt):
-    threading.Thread(target=elsewhere, daemon=True).start()
+    if {elsewhere}:
+        threading.Thread(target=in_another_thread, daemon=True).start()
     try:
         {wait}
     except KeyboardInterrupt:
@@ -63,9 +73,13 @@ with interrupted_by(interrupt):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("wait", ["lock.acquire()", "with uninterrupted(): lock.acquire(timeout=1.0)"])
-def test_a_signal_that_another_thread_is_given_ends_the_wait_of_the_main_thread(wait: str) -> None:
-    ran = subprocess.run([sys.executable, "-c", LOST.format(wait=wait)], capture_output=True, text=True, timeout=30)
+@pytest.mark.parametrize(
+    ("elsewhere", "wait"),
+    [(True, "lock.acquire()"), (True, "with uninterrupted(): lock.acquire(timeout=1.0)"), (False, "in_a_callback()")],
+)
+def test_a_signal_ends_the_wait_of_the_main_thread_wherever_it_lands(elsewhere: bool, wait: str) -> None:
+    script = LOST.format(elsewhere=elsewhere, wait=wait)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("interrupted\n", "", 0)
 
 
