@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 """What ends a run in good order."""
@@ -18,14 +19,15 @@ _AGAIN_SECONDS = 0.1
 
 
 @contextmanager
-def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
-    """Has every signal of `SIGNALS` run this handler in the main thread, soon, whatever that thread waits for.
+def interruptible() -> Iterator[None]:
+    """The first of `SIGNALS` that comes raises KeyboardInterrupt in the main thread, soon, whatever that waits for.
+
+    Those after it do nothing, since what was begun is being taken back. For the main thread to enter.
 
     Python runs handlers in the main thread alone, but the system may hand a signal to any thread: to one that just then
     starts another, for one. The main thread then sleeps on, for ever if it waits for a lock. And what a handler raises
     is dropped where it happens to run in a finalizer or the like (`sys.unraisablehook`). So each signal is sent to the
-    main thread again, until the handler has put itself out of the way and what it raised was heard, or the block is
-    left. For the main thread to enter.
+    main thread again until it was heard, or the block is left.
     """
     reading, writing = socket.socketpair()
     writing.setblocking(False)
@@ -34,7 +36,7 @@ def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
 
     def send_again() -> None:
         with reading:
-            # Each that arrives is told here once more, so this goes on for as long as there is a handler.
+            # Each that arrives is told here once more, so this goes on until they are ignored.
             while came := reading.recv(1):
                 if not left.wait(_AGAIN_SECONDS) and callable(signal.getsignal(came[0])):
                     signal.pthread_kill(main_thread, came[0])
@@ -43,22 +45,35 @@ def interrupted_by(handler: Callable[[int, object], object]) -> Iterator[None]:
         if what.exc_type is not KeyboardInterrupt or left.is_set():
             tell_dropped(what)
             return
-        for number in SIGNALS:
-            signal.signal(number, handler)
+        _handle_by(_interrupt)
         writing.send(bytes([signal.SIGINT]))
 
     threading.Thread(target=send_again, daemon=True).start()
     tell_dropped, sys.unraisablehook = sys.unraisablehook, dropped
     before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    for number in SIGNALS:
-        signal.signal(number, handler)
     try:
+        _handle_by(_interrupt)
         yield
     finally:
         left.set()
         sys.unraisablehook = tell_dropped
         signal.set_wakeup_fd(before)
         writing.close()
+
+
+def ignore_interrupts() -> None:
+    """From here on none of `SIGNALS` does anything."""
+    _handle_by(signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    ignore_interrupts()  # an impatient second Ctrl-C must not stop half-way what takes back what was begun
+    raise KeyboardInterrupt
+
+
+def _handle_by(handler: Callable[[int, object], object] | signal.Handlers) -> None:
+    for number in SIGNALS:
+        signal.signal(number, handler)
 
 
 @contextmanager

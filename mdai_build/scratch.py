@@ -36,10 +36,10 @@ def temporary_folder() -> Path:
     Raises:
         OSError: there is none.
     """
-    given = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    given = filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP")))
     for folder in (*given, "/tmp", "/var/tmp", "/usr/tmp") if tempfile.tempdir is None else ():
-        takes = _takes_a_file(folder) if folder else False
-        if folder and takes:
+        takes = _takes_a_file(folder)
+        if takes:
             tempfile.tempdir = str(Path(folder).absolute())
         if takes is not False:
             break

@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -62,7 +61,7 @@ from mdai_build.cli.parents import parents_command
 from mdai_build.cli.serving import run_command, test_command
 from mdai_build.cli.verifying import verify_command
 from mdai_build.errors import BundleError, MdaiBuildError, Problem, UnavailableError, UsageError
-from mdai_build.interrupts import SIGNALS, interrupted_by
+from mdai_build.interrupts import ignore_interrupts, interruptible
 
 if TYPE_CHECKING:
     from mdai_build.smoke import Scope
@@ -310,15 +309,14 @@ cli.add_command(completion_command)
 
 def main() -> NoReturn:
     """Runs the command and exits: every foreseen failure with its own code and message, never with a traceback."""
-    with interrupted_by(_interrupt):
+    with interruptible():
         try:
             with on_github():
                 _run()
         except KeyboardInterrupt:  # while it was told of a failure
             sys.exit(INTERRUPTED)
         finally:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)  # what is done is done, and the exit code says so
+            ignore_interrupts()  # what is done is done, and the exit code says so
             if "mdai_build.scratch" in sys.modules:
                 from mdai_build.scratch import remove_own_folders
 
@@ -381,10 +379,3 @@ def _print_failure_as_json(failure: MdaiBuildError) -> None:
     from mdai_build.report.document import failure_as_json
 
     print_json(failure_as_json(failure))
-
-
-def _interrupt(signal_number: int, frame: object) -> NoReturn:
-    # What was begun is taken back now; an impatient second Ctrl-C must not stop that half-way.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt

@@ -72,7 +72,7 @@ def kill_once(world: World, chance: random.Random, stage: str, number: signal.Si
     else:
         tally.hit[stage, number.name] += 1
         # Of a signal in its own start, before any code of ours, the interpreter tells as it likes.
-        ours = TRACEBACK not in run.stderr or "mdai_build" in run.stderr
+        ours = stage != "start-up" or TRACEBACK not in run.stderr or "mdai_build" in run.stderr
         if ours and (not killed or (number != signal.SIGKILL and run.exit_code != 130 and stage != "start-up")):
             tally.wrong.append(f"{name}: {run}")
         if ours and TRACEBACK in run.stderr:
