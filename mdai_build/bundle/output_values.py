@@ -104,7 +104,8 @@ def _data_advice(value: ast.expr, found: str) -> str | None:
 
 
 def _wrong(key: str, found: str, value: ast.expr, at: At, expected: str, advice: str | None) -> Problem:
-    return Problem("bundle.value-type", f"`{key}` is a {found}", at(value), expected, advice)
+    article = "an" if found == "int" else "a"
+    return Problem("bundle.value-type", f"`{key}` is {article} {found}", at(value), expected, advice)
 
 
 def _int_advice(value: ast.expr, found: str) -> str:
